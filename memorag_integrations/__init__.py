@@ -1,0 +1,40 @@
+"""Memory-guided retrieval: documents → memory and index → clues → evidence. Names are imported when first used."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .clues import Clue as Clue
+    from .clues import Grounding as Grounding
+    from .clues import Recall as Recall
+    from .clues import Usage as Usage
+    from .documents import Document as Document
+    from .documents import Passage as Passage
+    from .engine import MemoRAG as MemoRAG
+    from .errors import MemoRAGError as MemoRAGError
+    from .evidence import Evidence as Evidence
+    from .fusion import Fusion as Fusion
+
+_HOME = {
+    "Clue": "clues",
+    "Document": "documents",
+    "Evidence": "evidence",
+    "Fusion": "fusion",
+    "Grounding": "clues",
+    "MemoRAG": "engine",
+    "MemoRAGError": "errors",
+    "Passage": "documents",
+    "Recall": "clues",
+    "Usage": "clues",
+}
+__all__ = sorted(_HOME)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

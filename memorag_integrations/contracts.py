@@ -1,0 +1,234 @@
+"""The contracts between the rooms. Whatever has these methods fits; nothing needs to be inherited.
+
+Where a class does inherit from one of these protocols, it gets the async twin for free: the sync method in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .clues import Recall, Usage
+from .documents import Passage, Shard
+
+Floats = NDArray[np.float32]
+Config = Mapping[str, Any]
+"""Settings in JSON from which `registry.build` makes the same object again."""
+
+
+class Progress(Protocol):
+    """Called as work goes on: what is being done ("embedding passages"), how much of it is done, how much there is."""
+
+    def __call__(self, stage: str, done: int, total: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class EmbedderFingerprint:
+    """Which vector space an embedder writes into.
+
+    Two embedders share a space when the dimension is the same and a fixed probe text gets the same vector (cosine at
+    least 0.99): the same weights in another folder, on another device or in another precision pass, others do not.
+
+    Args:
+        name: For people: the class and the model.
+        dimension: Of its vectors.
+        probe: The vector of `PROBE`, rounded.
+    """
+
+    PROBE = "A memory formed over the whole corpus names what matters."
+    name: str
+    dimension: int
+    probe: tuple[float, ...]
+
+    def same_space(self, other: EmbedderFingerprint) -> bool:
+        if self.dimension != other.dimension:
+            return False
+        return float(np.dot(self.probe, other.probe)) >= 0.99 * float(
+            np.linalg.norm(self.probe) * np.linalg.norm(other.probe)
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.dimension} dimensions)"
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """Texts to vectors: float32 [n, dimension], each of unit length."""
+
+    @property
+    def name(self) -> str:
+        """For people and fingerprints: the class and the model."""
+
+    @property
+    def config(self) -> Config | None:
+        """How to make it again from a store alone; None where only the caller can (a host's model)."""
+
+    def embed_passages(self, texts: Sequence[str]) -> Floats: ...
+
+    def embed_queries(self, texts: Sequence[str]) -> Floats: ...
+
+    async def aembed_passages(self, texts: Sequence[str]) -> Floats:
+        return await asyncio.to_thread(self.embed_passages, texts)
+
+    async def aembed_queries(self, texts: Sequence[str]) -> Floats:
+        return await asyncio.to_thread(self.embed_queries, texts)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the index says of one text, for every candidate passage. Computed once; memory and fusion read it.
+
+    Args:
+        text: The query, or a clue.
+        passages: The candidates [n], grouped by document, in the order of the text.
+        bm25: float32 [n], zero where no term is shared.
+        dense: float32 [n], cosines; None without an embedder.
+        activation: float32 [n], what fusion makes of the two, spread along the text; zero mean and unit deviation.
+        known_terms: Share of the text's terms that occur in the corpus, in [0, 1].
+        vector: The text's own vector, float32 [dimension], or None.
+    """
+
+    text: str
+    passages: Sequence[Passage]
+    bm25: Floats
+    dense: Floats | None
+    activation: Floats
+    known_terms: float = 0.0
+    vector: Floats | None = None
+
+    def of_documents(self, ids: set[str]) -> Scores:
+        """The part of it that concerns these documents."""
+        rows = np.array([i for i, passage in enumerate(self.passages) if passage.document_id in ids], dtype=np.intp)
+        return Scores(
+            self.text,
+            [self.passages[i] for i in rows],
+            self.bm25[rows],
+            None if self.dense is None else self.dense[rows],
+            self.activation[rows],
+            self.known_terms,
+            self.vector,
+        )
+
+
+@runtime_checkable
+class Memory(Protocol):
+    """What was formed over one shard. Read-only: recalling leaves it as it was."""
+
+    @property
+    def token_count(self) -> int:
+        """Tokens of the text it was formed over."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes it holds in RAM or on the device."""
+
+    def recall(
+        self,
+        queries: Sequence[str],
+        *,
+        scores: Sequence[Scores],
+        cancel: threading.Event | None = None,
+    ) -> list[Recall]:
+        """Clues for each query.
+
+        Args:
+            queries: At least one, none blank.
+            scores: What the index says of each query about this shard's passages.
+            cancel: When set, the recall ends with `errors.Cancelled`, and the memory can be asked again.
+        """
+
+    async def arecall(
+        self,
+        queries: Sequence[str],
+        *,
+        scores: Sequence[Scores],
+        cancel: threading.Event | None = None,
+    ) -> list[Recall]:
+        return await asyncio.to_thread(self.recall, queries, scores=scores, cancel=cancel)
+
+    def save(self, path: Path) -> None:
+        """Write it to `path`, a folder that does not exist yet and is the memory's own: safetensors and JSON."""
+
+
+@runtime_checkable
+class MemoryModel(Protocol):
+    """Settings, and how to form a memory and load one. Loads what it needs when first used."""
+
+    @property
+    def config(self) -> Config | None:
+        """How to make it again from a store alone; None where only the caller can (an LLM of a host)."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of whatever changes what a memory holds. A shard's memory is reused where this and its text are the same."""
+
+    @property
+    def capacity(self) -> int | None:
+        """Tokens that one shard may hold, or None for no limit but a document."""
+
+    def form(self, shard: Shard, *, progress: Progress | None = None, cancel: threading.Event | None = None) -> Memory:
+        """Read the shard's text once. A set `cancel` ends it with `errors.Cancelled` and leaves nothing behind."""
+
+    def load(self, path: Path, shard: Shard) -> Memory:
+        """The memory that `Memory.save` wrote to `path`, formed over this shard.
+
+        Raises:
+            MemoryModelError: Where the files are broken, or of another model (both fingerprints in the message).
+        """
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A language model's text and what it cost."""
+
+    text: str
+    usage: Usage
+
+
+@runtime_checkable
+class LLM(Protocol):
+    """A language model that completes prompts."""
+
+    @property
+    def name(self) -> str:
+        """For people and fingerprints."""
+
+    @property
+    def context_window(self) -> int | None:
+        """Tokens of prompt and answer together, or None where the provider does not say."""
+
+    def complete(self, prompt: str, *, max_tokens: int | None = None) -> Completion: ...
+
+    def stream(self, prompt: str, *, max_tokens: int | None = None) -> Iterator[str]: ...
+
+    async def acomplete(self, prompt: str, *, max_tokens: int | None = None) -> Completion:
+        return await asyncio.to_thread(self.complete, prompt, max_tokens=max_tokens)
+
+    def astream(self, prompt: str, *, max_tokens: int | None = None) -> AsyncIterator[str]: ...
+
+
+@runtime_checkable
+class Searcher(Protocol):
+    """A user's own retriever or vector store: texts in, ranked passages per text out, all texts in one call."""
+
+    def search(self, texts: Sequence[str], k: int) -> list[list[Passage]]: ...
+
+    async def asearch(self, texts: Sequence[str], k: int) -> list[list[Passage]]:
+        return await asyncio.to_thread(self.search, texts, k)
+
+
+@runtime_checkable
+class Reranker(Protocol):
+    """Scores passages for a query by reading both together; higher is better, any range."""
+
+    def rerank(self, query: str, passages: Sequence[str]) -> Sequence[float]: ...
+
+    async def arerank(self, query: str, passages: Sequence[str]) -> Sequence[float]:
+        return await asyncio.to_thread(self.rerank, query, passages)

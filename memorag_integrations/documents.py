@@ -1,0 +1,224 @@
+"""Documents come in, passages go out: text with exact character offsets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import InputError
+
+logger = logging.getLogger(__name__)
+
+LONGEST_LINE = 20_000
+"""Characters without a line break after which a stretch is cut before it reaches the splitter, which is quadratic there."""
+
+_NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
+_LONG_STRETCH = re.compile(r"[^\n]{%d,}" % LONGEST_LINE)
+
+
+@dataclass(frozen=True)
+class Document:
+    """One text with an id. Without an id, the hash of the text serves: the same text has the same id in every run.
+
+    Args:
+        text: The text. Lone surrogates and NUL characters are replaced one for one by U+FFFD when it is memorized.
+        id: Unique within a corpus.
+        metadata: What JSON can hold. Never changed, and given back with every passage.
+    """
+
+    text: str
+    id: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str):
+            raise InputError(f"A document's text must be a str, not {type(self.text).__name__}.")
+        if not isinstance(self.id, str):
+            raise InputError(f"A document's id must be a str, not {type(self.id).__name__} ({self.id!r}).")
+        if not self.id:
+            object.__setattr__(self, "id", text_hash(self.text)[:32])
+
+
+@dataclass(frozen=True)
+class Passage:
+    """The unit of retrieval.
+
+    Args:
+        id: Unique within a corpus.
+        document_id: The document it is from.
+        text: Where we cut it, exactly `document.text[start:end]`; where the host gave it, the host's text.
+        start, end: Character range in the document, or None where a host's node does not say.
+        centre: Position of its middle in the document, in characters (estimated where offsets are unknown).
+        metadata: The document's, or the host node's own.
+        host: What a host package needs to give its own object back; opaque to the engine, JSON only.
+    """
+
+    id: str
+    document_id: str
+    text: str
+    start: int | None
+    end: int | None
+    centre: float
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    host: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The documents that one memory is formed over: one, or a pack of several up to the model's capacity.
+
+    The text of a pack is its documents' texts with `SEPARATOR` between them; `locate` leads back from a range of that
+    text to the document it lies in. Identity is the content alone (`content_hash`): renaming a document does not make
+    its memory another one.
+    """
+
+    SEPARATOR = "\n\n"
+    documents: tuple[Document, ...]
+
+    @property
+    def text(self) -> str:
+        return self.SEPARATOR.join(document.text for document in self.documents)
+
+    @property
+    def content_hash(self) -> str:
+        return text_hash(*(document.text for document in self.documents))
+
+    def locate(self, start: int, end: int) -> tuple[str, int, int]:
+        """The document a range of `text` begins in, and the range in that document's own characters, clipped to it."""
+        offset = 0
+        for document in self.documents:
+            stop = offset + len(document.text)
+            if start < stop or document is self.documents[-1]:
+                low = min(max(start - offset, 0), len(document.text))
+                return document.id, low, max(low, min(end - offset, len(document.text)))
+            offset = stop + len(self.SEPARATOR)
+        raise InputError("A shard without documents has no places in it.")
+
+
+def text_hash(*texts: str) -> str:
+    """SHA-256 over the texts and their lengths, in hex."""
+    digest = hashlib.sha256()
+    for text in texts:
+        data = text.encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()
+
+
+def clean_text(text: str) -> str:
+    """`text` with every NUL and lone surrogate replaced by U+FFFD; the length, and so every offset, stays."""
+    return _NOT_TEXT.sub("\ufffd", text)
+
+
+def check_metadata(metadata: Mapping[str, Any], owner: str) -> Mapping[str, Any]:
+    """`metadata`, if JSON can hold it.
+
+    Raises:
+        InputError: With the key that cannot be stored.
+    """
+    try:
+        json.dumps(dict(metadata), allow_nan=True)
+        return metadata
+    except (TypeError, ValueError, RecursionError):
+        pass
+    for key, value in metadata.items():
+        try:
+            json.dumps({key: value})
+        except (TypeError, ValueError, RecursionError):
+            raise InputError(
+                f"The metadata of {owner} must be what JSON can hold, but {key!r} is a {type(value).__name__}. "
+                f"Convert it first, for example with str(...)."
+            ) from None
+    raise InputError(f"The metadata of {owner} must be what JSON can hold.")
+
+
+def read_documents(source: str | Document | Iterable[str | Document]) -> Iterator[Document]:
+    """Documents out of whatever a caller passes: one text or document, or any iterable of them, consumed once.
+
+    Raises:
+        InputError: For anything else, two documents of one id, or metadata that JSON cannot hold.
+    """
+    if isinstance(source, str | Document):
+        source = [source]
+    if not isinstance(source, Iterable):
+        raise InputError(
+            f"Expected documents (a str, a Document, or an iterable of these), found {type(source).__name__}."
+        )
+    seen: set[str] = set()
+    for item in source:
+        if not isinstance(item, str | Document):
+            raise InputError(
+                f"Expected a str or a memorag_integrations.Document, found {type(item).__name__}. "
+                f"A host framework's documents go through llamaindex_memorag or langchain_memorag."
+            )
+        document = Document(item) if isinstance(item, str) else item
+        if document.id in seen:
+            raise InputError(
+                f"Two documents have the id {document.id[:80]!r}. Ids must be unique; "
+                f"a document given without an id is named by its text, so the same text twice is one too many."
+            )
+        seen.add(document.id)
+        check_metadata(document.metadata, f"document {document.id[:80]!r}")
+        text = clean_text(document.text)
+        if text != document.text:
+            bad = sum(a != b for a, b in zip(text, document.text, strict=True))
+            logger.warning("Document %.80r: %d characters that are not text became U+FFFD.", document.id, bad)
+            document = Document(text, document.id, document.metadata)
+        yield document
+
+
+class Splitter:
+    """Cuts documents into passages at the highest boundary that fits: blank lines, lines, sentences, words.
+
+    Args:
+        size: Most characters of a passage. Its least is 0.6 of it, where the text allows.
+    """
+
+    def __init__(self, size: int = 1000) -> None:
+        if isinstance(size, bool) or not isinstance(size, int) or size < 50:
+            raise InputError(f"passage_size must be a whole number of characters of at least 50, found {size!r}.")
+        from semantic_text_splitter import TextSplitter
+
+        self.size = size
+        self._splitter = TextSplitter(size, trim=False)
+
+    def split(self, document: Document) -> list[Passage]:
+        """Passages of `document` in order; together they hold every character that is not blank."""
+        passages = []
+        for start, end in self._ranges(document.text):
+            text = document.text[start:end]
+            lead = len(text) - len(text.lstrip())
+            start, end = start + lead, start + len(text.rstrip())
+            if start < end:
+                name = f"{document.id}:{start}-{end}"
+                centre = (start + end) / 2
+                passages.append(
+                    Passage(name, document.id, document.text[start:end], start, end, centre, document.metadata)
+                )
+        return passages
+
+    def _ranges(self, text: str) -> Iterator[tuple[int, int]]:
+        for begin, stop in _pieces(text):
+            for start, chunk in self._splitter.chunk_indices(text[begin:stop]):
+                yield begin + start, begin + start + len(chunk)
+
+
+def _pieces(text: str) -> Iterator[tuple[int, int]]:
+    """Ranges that cover `text`, cut so that none holds a line longer than `LONGEST_LINE`, at blanks where there are any."""
+    begin = 0
+    for line in _LONG_STRETCH.finditer(text):
+        at, stop = line.span()
+        if begin < at:
+            yield begin, at
+        while stop - at > LONGEST_LINE:
+            blank = text.rfind(" ", at + LONGEST_LINE // 2, at + LONGEST_LINE)
+            cut = at + LONGEST_LINE if blank < 0 else blank + 1
+            yield at, cut
+            at = cut
+        begin = at
+    if begin < len(text):
+        yield begin, len(text)

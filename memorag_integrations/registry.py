@@ -1,0 +1,45 @@
+"""The embedders and memory models we ship, by name. A store names what made it, and `build` makes it again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from .contracts import Config
+from .errors import InputError, StoreError
+
+EMBEDDERS = {
+    "minilm": "memorag_integrations.index.embedders:MiniLMEmbedder",
+    "sentence-transformers": "memorag_integrations.index.embedders:SentenceTransformerEmbedder",
+}
+MEMORY_MODELS = {
+    "activation": "memorag_integrations.memories.activation:ActivationMemoryModel",
+}
+
+
+def build(table: Mapping[str, str], config: Config) -> Any:
+    """The object that a `config` names: {"kind": a name in `table`, …: its constructor's arguments}.
+
+    Raises:
+        StoreError: For a kind or an argument that this version does not know.
+    """
+    kind = config.get("kind")
+    if kind not in table:
+        raise StoreError(
+            f"Expected one of {', '.join(sorted(table))}, found {kind!r}. "
+            f"The store was made by another version: upgrade memorag-integrations, or pass the object to load()."
+        )
+    arguments = {name: value for name, value in config.items() if name != "kind"}
+    try:
+        return resolve(table, kind)(**arguments)
+    except TypeError as error:
+        raise StoreError(f"The stored settings of {kind!r} do not fit this version: {error}.") from error
+
+
+def resolve(table: Mapping[str, str], kind: str) -> Any:
+    """The class registered as `kind`, imported when asked for."""
+    if kind not in table:
+        raise InputError(f"Expected one of {', '.join(sorted(table))}, found {kind!r}.")
+    module, name = table[kind].split(":")
+    return getattr(import_module(module), name)
