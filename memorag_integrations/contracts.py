@@ -97,6 +97,11 @@ class Candidates:
     centre: NDArray[np.float64]
     median_length: float
 
+    @property
+    def firsts(self) -> NDArray[np.intp]:
+        """Row of the first candidate of each document, rising."""
+        return np.flatnonzero(np.diff(self.document, prepend=-1))
+
     def take(self, rows: NDArray[np.intp]) -> Candidates:
         """Those at `rows`, which must rise."""
         return Candidates(
@@ -139,8 +144,12 @@ class Scores(Signals):
 
     def of_documents(self, ids: Collection[str]) -> Scores:
         """The part of it that concerns these documents."""
-        inside = [passage.document_id in ids for passage in self.candidates.passages]
-        rows = np.flatnonzero(np.array(inside, dtype=bool))
+        passages, document = self.candidates.passages, self.candidates.document
+        firsts = self.candidates.firsts
+        wanted = [
+            number for number, row in zip(document[firsts], firsts, strict=True) if passages[row].document_id in ids
+        ]
+        rows = np.flatnonzero(np.isin(document, wanted))
         return Scores(
             text=self.text,
             candidates=self.candidates.take(rows),
