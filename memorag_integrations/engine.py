@@ -275,6 +275,11 @@ class MemoRAG:
         memo.embedder, memo._corpus = stored.embedder, stored.corpus
         return memo
 
+    @staticmethod
+    def needs_embedder(folder: str | Path) -> bool:
+        """Whether `load` has to be given the embedder: the store has vectors of a model that only its owner can make."""
+        return bundle.needs_embedder(Path(folder))
+
     def _save(self, folder: Path) -> None:
         settings = bundle.Settings(self.splitter.size, self.language, self.fusion, self.shards, self.clues)
         bundle.save(folder, self.corpus, settings, self.memory_model, self.embedder)
