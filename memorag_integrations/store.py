@@ -58,6 +58,11 @@ class Rows:
     shards: Sequence[tuple[Any, ...]]
 
 
+def exists(folder: Path) -> bool:
+    """Whether there is a store's database in this folder."""
+    return (folder / DATABASE).is_file()
+
+
 def check_target(folder: Path) -> Path:
     """`folder`, if a store may be written there: not there yet, empty, or a store of ours.
 
