@@ -233,8 +233,9 @@ class CheckedEmbedder:
         Raises:
             EmbedderError: Where the stored vectors are another model's.
         """
+        expected = self.fingerprint
         if not self._verified:
-            expected, found = self.fingerprint, take_fingerprint(self.embedder)
+            found = take_fingerprint(self.embedder)
             if not found.same_space(expected):
                 raise EmbedderError(
                     f"The stored vectors were made by {expected}, but {found} is in use, and its vectors are others. "
