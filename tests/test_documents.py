@@ -1,11 +1,12 @@
 import logging
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from memorag_integrations import Document
-from memorag_integrations.documents import LONGEST_LINE, Shard, Splitter, clean_text, read_documents, text_hash
+from memorag_integrations.documents import LONGEST_LINE, Shard, Splitter, _pieces, clean_text, read_documents, text_hash
 from memorag_integrations.errors import InputError
 
 ANY = st.text(st.characters(exclude_categories=()), max_size=60)
@@ -74,6 +75,13 @@ def test_a_long_line_reaches_the_splitter_in_pieces_that_it_can_handle(unit):
     assert_exact(text, passages, 1000)
 
 
+def test_lines_just_short_of_long_are_searched_in_linear_time():
+    text = ("x" * (LONGEST_LINE - 1) + "\n") * 250
+    begun = time.process_time()
+    assert list(_pieces(text)) == [(0, len(text))]
+    assert time.process_time() - begun < 4, "linear takes 0.02 s, quadratic 13 s"
+
+
 def test_long_lines_among_short_ones_are_cut_alone():
     text = "short line\n" * 5 + "y" * (2 * LONGEST_LINE + 7) + "\n\nand a last one\n"
     splitter = Splitter(1000)
@@ -129,7 +137,7 @@ def test_duplicate_ids_are_refused(twice):
         list(read_documents(twice))
 
 
-@pytest.mark.parametrize("source", [None, 5, b"bytes", [b"bytes"], [None], [{"text": "x"}]])
+@pytest.mark.parametrize("source", [None, 5, b"bytes", {"id": "text"}, [b"bytes"], [None], [{"text": "x"}]])
 def test_what_is_not_a_document_is_refused_by_its_type(source):
     with pytest.raises(InputError, match="Expected"):
         list(read_documents(source))
@@ -145,6 +153,12 @@ def test_a_text_or_an_id_that_is_none_is_refused(arguments):
 def test_metadata_that_json_cannot_hold_is_refused_with_its_key(value):
     with pytest.raises(InputError, match="'bad'"):
         list(read_documents(Document("text", "id", {"good": 1, "bad": value})))
+
+
+@pytest.mark.parametrize("metadata", [None, "x", [1]])
+def test_metadata_that_is_no_mapping_is_refused(metadata):
+    with pytest.raises(InputError, match="must be a mapping"):
+        list(read_documents(Document("text", "id", metadata)))
 
 
 def test_metadata_that_holds_itself_is_refused():
