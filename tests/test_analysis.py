@@ -52,6 +52,10 @@ def test_apostrophes_do_not_part_a_word_from_its_possessive(apostrophe):
         ("HTTPServer", ["httpserver", "http", "server"]),
         ("__getattr__", ["__getattr__", "getattr"]),
         ("utf_8", ["utf_8", "utf", "8"]),
+        ("grün_weiß", ["grün_weiss", "grün", "weiss"]),
+        ("naïveTest", ["naïvetest"]),
+        ("größe__", ["grösse__", "grösse"]),
+        ("é__è", ["é__è", "é", "è"]),
         ("README", ["readme"]),
         ("Lamp", ["lamp"]),
     ],
@@ -98,7 +102,7 @@ def test_language_codes_are_taken(language):
     assert check_language(language) == language
 
 
-@pytest.mark.parametrize("language", ["English", "EN", "", "e", "en-GB"])
+@pytest.mark.parametrize("language", ["English", "EN", "", "e", "en-GB", None, 5])
 def test_what_is_no_language_code_is_refused(language):
     with pytest.raises(InputError, match='"auto" or an ISO 639 code'):
         check_language(language)
