@@ -179,7 +179,7 @@ def resolve_embedder(embedder: str | Embedder | None) -> Embedder | None:
         InputError: For anything else.
         MissingExtraError: Where the packages it needs are not installed.
     """
-    if embedder is None or (not isinstance(embedder, str) and isinstance(embedder, Embedder)):
+    if embedder is None or (not isinstance(embedder, str | type) and isinstance(embedder, Embedder)):
         return embedder
     if not isinstance(embedder, str) or not embedder.strip():
         raise InputError(
@@ -233,8 +233,9 @@ class CheckedEmbedder:
         Raises:
             EmbedderError: Where the stored vectors are another model's.
         """
+        expected = self.fingerprint
         if not self._verified:
-            expected, found = self.fingerprint, take_fingerprint(self.embedder)
+            found = take_fingerprint(self.embedder)
             if not found.same_space(expected):
                 raise EmbedderError(
                     f"The stored vectors were made by {expected}, but {found} is in use, and its vectors are others. "
