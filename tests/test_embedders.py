@@ -3,7 +3,6 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import HashEmbedder
 
 from memorag_integrations.contracts import Embedder, EmbedderFingerprint
 from memorag_integrations.errors import Cancelled, EmbedderError, InputError, MissingExtraError
@@ -20,6 +19,7 @@ from memorag_integrations.index.embedders import (
     take_fingerprint,
 )
 from memorag_integrations.progress import silent
+from tests.conftest import HashEmbedder
 
 
 def test_the_contract_is_the_methods():

@@ -3,7 +3,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from conftest import BAKERY, LIGHTHOUSE, RIVER
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +11,7 @@ from memorag_integrations.contracts import Candidates, Signals
 from memorag_integrations.errors import InputError
 from memorag_integrations.evidence import FoundBy, Reasons, Selection, merge_neighbours, select
 from memorag_integrations.fusion import activate
+from tests.conftest import BAKERY, LIGHTHOUSE, RIVER
 
 WORDS = [
     "stone",
