@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -24,7 +25,7 @@ def prose(paragraphs: int, seed: int = 0) -> str:
 def test_every_character_that_is_not_blank_is_covered_in_order(text: str, size: int) -> None:
     ranges = stretches(text, size)
     assert "".join(text[a:b] for a, b in ranges).split() == text.split() or not any(map(str.strip, text))
-    assert all(a < b <= c for (a, b), (c, _) in zip(ranges, ranges[1:], strict=False))
+    assert all(a < b <= c for (a, b), (c, _) in pairwise(ranges))
     assert all(b - a <= 1.4 * size + 1 for a, b in ranges)
 
 
