@@ -31,7 +31,9 @@ class LangChainLLM(LLM):
 
     def __init__(self, llm: Runnable[Any, Any], context_window: int | None = None) -> None:
         if not isinstance(llm, Runnable):
-            raise InputError(f"Expected a langchain_core chat model or a runnable around one, found {type(llm).__name__}.")
+            raise InputError(
+                f"Expected a langchain_core chat model or a runnable around one, found {type(llm).__name__}."
+            )
         self.host = llm
         self._window = context_window
 
@@ -74,7 +76,7 @@ class LangChainLLM(LLM):
             model = inner
         return model
 
-    def _limit(self, max_tokens: int | None) -> dict[str, int]:
+    def _limit(self, max_tokens: int | None) -> dict[str, Any]:
         """The reply's length as a call argument, for the providers that have such a one."""
         has = "max_tokens" in getattr(type(self._model()), "model_fields", {})
         return {"max_tokens": max_tokens} if has and max_tokens is not None else {}

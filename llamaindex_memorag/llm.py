@@ -71,7 +71,7 @@ class LlamaIndexLLM(LLM):
         async for chunk in await self.host.astream_complete(prompt, **self._limit(max_tokens)):
             yield chunk.delta or ""
 
-    def _limit(self, max_tokens: int | None) -> dict[str, int]:
+    def _limit(self, max_tokens: int | None) -> dict[str, Any]:
         """The reply's length as a call argument, for the providers that have such a one."""
         has = max_tokens is not None and "max_tokens" in type(self.host).model_fields
         return {"max_tokens": max_tokens} if has and max_tokens is not None else {}

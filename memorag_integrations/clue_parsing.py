@@ -96,6 +96,15 @@ def _read(text: str) -> tuple[Iterable[tuple[ClueKind, str]], bool, list[str]]:
     return _json_pairs(values), True, warnings
 
 
+def parse_text(text: str) -> str:
+    """A reply that is one running text, such as a gist, without thoughts, fences and wrapping marks; "" for a refusal."""
+    text = _clean(_unfence(strip_thoughts(clean_text(text))[0]))
+    head, colon, rest = text.partition("\n")
+    if colon and head.rstrip().endswith((":", "：")) and _PREAMBLE.match(head):
+        text = rest.strip()
+    return "" if is_refusal(text) or not _says_something(text) else text
+
+
 def is_refusal(text: str) -> bool:
     """Whether a model says that it cannot, will not, or found nothing."""
     return bool(_REFUSAL.match(text.strip())) or _is_nothing(text)

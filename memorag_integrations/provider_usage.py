@@ -8,11 +8,24 @@ from typing import Any, NamedTuple
 _PROMPT = ("prompt_tokens", "input_tokens", "prompt_eval_count", "prompt_token_count", "inputTokens")
 _REPLY = ("completion_tokens", "output_tokens", "eval_count", "candidates_token_count", "outputTokens")
 _CACHED = (
-    *("cached_tokens", "cache_read", "cache_read_input_tokens", "prompt_cache_hit_tokens", "cached_content_token_count"),
+    *(
+        "cached_tokens",
+        "cache_read",
+        "cache_read_input_tokens",
+        "prompt_cache_hit_tokens",
+        "cached_content_token_count",
+    ),
     "cacheReadInputTokens",
 )
 _WRITTEN = ("cache_creation_input_tokens", "cacheWriteInputTokens")
-_INSIDE = ("usage", "usage_metadata", "token_usage", "prompt_tokens_details", "input_tokens_details", "input_token_details")
+_INSIDE = (
+    "usage",
+    "usage_metadata",
+    "token_usage",
+    "prompt_tokens_details",
+    "input_tokens_details",
+    "input_token_details",
+)
 _CACHE_BESIDE = ("cache_read_input_tokens", "cacheReadInputTokens")  # these providers count cached tokens apart
 
 

@@ -74,7 +74,7 @@ class HuggingFaceLLM(LLM):
         return f"HuggingFaceLLM {Path(self._source).name if Path(self._source).exists() else self._source}"
 
     @cached_property
-    def context_window(self) -> int | None:  # type: ignore[override]
+    def context_window(self) -> int | None:
         if self._window:
             return self._window
         from transformers import AutoConfig
@@ -130,7 +130,7 @@ class HuggingFaceLLM(LLM):
                 self._complete(prompt, max_tokens, stop, streamer)
             except BaseException as error:
                 failed.append(error)
-                streamer.end()
+                streamer.end()  # type: ignore[no-untyped-call]
 
         thread = threading.Thread(target=work, name="memorag-stream", daemon=True)
         thread.start()
@@ -164,7 +164,7 @@ class HuggingFaceLLM(LLM):
         from transformers import AutoModelForCausalLM
 
         with self._loading, _loading_errors(self._source):
-            model = AutoModelForCausalLM.from_pretrained(
+            model: Any = AutoModelForCausalLM.from_pretrained(
                 self._source, dtype=self._dtype, trust_remote_code=False, use_safetensors=True
             )
         return model.to(self._device).eval()
@@ -225,9 +225,7 @@ class HuggingFaceLLM(LLM):
             )
         return max_tokens or min(self.DEFAULT_REPLY, window - read)
 
-    def _complete(
-        self, prompt: str, max_tokens: int | None, stop: threading.Event, streamer: Any = None
-    ) -> Completion:
+    def _complete(self, prompt: str, max_tokens: int | None, stop: threading.Event, streamer: Any = None) -> Completion:
         import torch
         from transformers import StoppingCriteriaList
 

@@ -21,7 +21,9 @@ _ORDERS = re.compile(
 )
 
 
-def placed_clues(reply: Reply, place: Placing, shard: Shard, text: str, query: str) -> tuple[tuple[Clue, ...], list[str]]:
+def placed_clues(
+    reply: Reply, place: Placing, shard: Shard, text: str, query: str
+) -> tuple[tuple[Clue, ...], list[str]]:
     """A reply's clues with their places in the documents, best first; orders to the model are left out.
 
     A clue that gives orders to a language model, or that stands in the text on a line that does, was planted there
