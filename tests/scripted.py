@@ -9,6 +9,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+from pydantic import Field
+
 from memorag_integrations.clues import Usage
 from memorag_integrations.contracts import LLM, Completion
 
@@ -99,7 +101,7 @@ def llama_index_llm(script: Script | str, **metadata: Any) -> Any:
 
     class Scripted(CustomLLM):
         max_tokens: int | None = None
-        calls: list[dict[str, Any]] = []
+        calls: list[dict[str, Any]] = Field(default_factory=list)
 
         @property
         def metadata(self) -> LLMMetadata:
@@ -109,7 +111,9 @@ def llama_index_llm(script: Script | str, **metadata: Any) -> Any:
         def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
             self.calls.append({"thread": threading.current_thread().name, **kwargs})
             text = script(prompt) if callable(script) else script
-            raw = {"usage": {"prompt_tokens": 90, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 64}}}
+            raw = {
+                "usage": {"prompt_tokens": 90, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 64}}
+            }
             return CompletionResponse(text=text, raw=raw)
 
         @llm_completion_callback()
@@ -134,15 +138,22 @@ def lang_chain_llm(script: Script | str, **fields: Any) -> Any:
     class Scripted(BaseChatModel):
         model_name: str = "scripted"
         max_tokens: int | None = None
-        calls: list[dict[str, Any]] = []
+        calls: list[dict[str, Any]] = Field(default_factory=list)
 
         @property
         def _llm_type(self) -> str:
             return "scripted"
 
-        def _generate(self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Any:
+        def _generate(
+            self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
+        ) -> Any:
             self.calls.append(kwargs)
-            usage = {"input_tokens": 90, "output_tokens": 7, "total_tokens": 97, "input_token_details": {"cache_read": 64}}
+            usage = {
+                "input_tokens": 90,
+                "output_tokens": 7,
+                "total_tokens": 97,
+                "input_token_details": {"cache_read": 64},
+            }
             message = AIMessage(content=text_for(messages), usage_metadata=usage)  # type: ignore[arg-type]
             return ChatResult(generations=[ChatGeneration(message=message)])
 

@@ -24,7 +24,9 @@ def reader(prompt: str) -> str:
     asked = "money" in prompt or "设计" in prompt
     quote = next((line for line in lines if ("budget" in line) == asked), lines[0])
     spans = [quote[: len(quote) * 3 // 4], lines[-1]]
-    return json.dumps({"spans": spans, "questions": ["Who said so at the meeting?"], "answer": quote}, ensure_ascii=False)
+    return json.dumps(
+        {"spans": spans, "questions": ["Who said so at the meeting?"], "answer": quote}, ensure_ascii=False
+    )
 
 
 def lang_chain(folder: Path) -> LLMMemory:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -142,6 +142,11 @@ class AskedMemory(Memory):
         """Bytes of the index that places clues, once it was needed; the text is the document's own."""
         return 64 * len(self.parts) + (self.grounder.nbytes if "grounder" in self.__dict__ else 0)
 
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What every recall has to say of how this memory was formed."""
+        return ()
+
     def place(self, clue: str, part: Range) -> tuple[int, int, float] | None:
         """Where a clue from one part stands in the shard's text, and how well."""
         return self.grounder.ground(clue, part)
@@ -184,7 +189,8 @@ class AskedMemory(Memory):
                 self._recall(query, part, chain[i], completions[i])
                 for part, chain, completions in zip(self.parts, chains, answers, strict=True)
             ]
-            recalls.append(say_if_empty(merge_recalls(query, of_parts, most)))
+            recall = say_if_empty(merge_recalls(query, of_parts, most))
+            recalls.append(replace(recall, warnings=(*self.warnings, *recall.warnings)))
         for recall in recalls:
             model.meter.add(recall.usage)
         return recalls

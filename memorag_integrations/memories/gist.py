@@ -162,6 +162,15 @@ class GistShardMemory(AskedMemory):
         """Bytes of the gists, and of the indices that place clues once they were needed."""
         return super().nbytes + sum(len(gist.text.encode()) + 64 for level in self.levels for gist in level)
 
+    @property
+    def warnings(self) -> Sequence[str]:
+        if not self.lost:
+            return ()
+        return [
+            f"The language model gave no gist for {self.lost} of {len(self.levels[0])} stretches; their beginnings "
+            f"stand for them. Memorize again to ask for the missing ones."
+        ]
+
     def place(self, clue: str, part: Range) -> tuple[int, int, float] | None:
         """Where the clue stands in the stretch that its gist stands for; the whole stretch, at half the score, where
         the wording is the gist's own."""

@@ -1,7 +1,8 @@
 """What we say to language models: templates, one file a language, each replaceable.
 
 A text always comes first, the same bytes each time, so that a provider's prefix cache holds it; it stands in a fence
-that it cannot contain, and the instructions after it name it as data.
+that it cannot contain, and the instructions after it name it as data. The query comes last, so that two queries in one
+language share the instructions too.
 """
 
 from __future__ import annotations
