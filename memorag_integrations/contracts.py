@@ -81,7 +81,7 @@ class Embedder(Protocol):
         return await asyncio.to_thread(self.embed_queries, texts)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Candidates:
     """The passages that compete for one query, grouped by document and in the order of the text.
 
@@ -136,7 +136,7 @@ class Scores(Signals):
 
     Args:
         own: float32 [n], how well each passage answers by itself: the signals on one scale, zero mean, unit deviation.
-        activation: float32 [n], `own` spread along each document: how well its neighbourhood answers.
+        activation: float32 [n], how well its neighbourhood answers: `own` spread along each document.
     """
 
     own: Floats

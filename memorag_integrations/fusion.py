@@ -1,95 +1,98 @@
-"""From signals to a ranking: weigh, spread, rank. Pure functions of scores; nothing here asks a model or an index."""
+"""From signals to a ranking: weigh, spread, rank. Pure functions of scores; nothing here asks a model or an index.
+
+    h = 0.6 z(dense) + 0.4 z(BM25)          what a passage says by itself
+    x = exp(0.25 h)                         one clear hit outweighs several half-hits
+    region = 0.9 z(K x) + 0.25 (best h of the document, less its mean)
+    score = max(z(x), region)               a passage earns its place by itself or by its neighbourhood
+
+z is zero mean and unit deviation over the candidates; K averages along a document by distance. Each clue is one more
+h, added to the query's before all this, with a weight that never passes the query's.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .clues import Clue
-from .contracts import Floats, Scores, Signals
+from .contracts import Candidates, Floats, Scores, Signals
 from .errors import InputError
+
+Doubles = NDArray[np.float64]
+
+_REACH = 4.0
+"""Deviations beyond which one passage does not touch another."""
+
+_HIGHEST = 40.0
+"""Deviations above the mean from which one hit is as good as another, so that exp cannot overflow."""
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """How signals become a ranking.
+    """How signals become a ranking. The defaults were chosen on QMSum's training meetings and on needle questions.
 
     Args:
-        dense_weight: Share of the dense score in a passage's own score; the rest is BM25's. Without an embedder, 0.
-        spread: Deviation of the Gaussian that spreads scores along a text, in median passage lengths.
+        dense_weight: Share of the dense score in what a passage says by itself; the rest is BM25's. Without an
+            embedder BM25 has it all.
+        sharpness: Exponent by which clear hits outweigh half-hits before they spread.
+        forward, backward: How far a hit reaches along its text, after it and before it: deviations of a Gaussian, in
+            median passage lengths. What follows a mention belongs to it more often than what precedes it.
+        region_weight: Of the neighbourhood against the passage itself.
+        document_weight: Of the document's best passage, in the neighbourhood of all its passages. Relative to the
+            candidates' mean, so that it is nothing for one document and grows with their number, without a switch.
     """
 
     dense_weight: float = 0.6
-    spread: float = 1.0
+    sharpness: float = 0.25
+    forward: float = 2.0
+    backward: float = 1.25
+    region_weight: float = 0.9
+    document_weight: float = 0.25
 
     def __post_init__(self) -> None:
-        if not 0 <= self.dense_weight <= 1:
-            raise InputError(f"dense_weight must lie between 0 and 1, found {self.dense_weight!r}.")
-        if not self.spread >= 0:
-            raise InputError(f"spread must be 0 or more median passage lengths, found {self.spread!r}.")
-
-
-def standardize(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """z-scores: zero mean and unit deviation; all zero where the values do not differ."""
-    centred = np.asarray(values, dtype=np.float64)
-    if not centred.size:
-        return centred
-    centred = centred - centred.mean()
-    deviation = centred.std()
-    return centred / deviation if deviation > 1e-9 else np.zeros_like(centred)
-
-
-def spread(
-    values: NDArray[np.float64], document: NDArray[np.int32], centre: NDArray[np.float64], deviation: float
-) -> NDArray[np.float64]:
-    """Each passage's Gaussian-weighted mean over its document, weights by distance in characters.
-
-    The positional idea of Lv and Zhai (Positional Language Models, SIGIR 2009), on scores in the place of counts.
-
-    Args:
-        values: [n].
-        document: [n], equal numbers stand together.
-        centre: [n], rising within a document.
-        deviation: In characters.
-    """
-    if not values.size or deviation <= 0:
-        return values.copy()
-    total, weight = values.copy(), np.ones_like(values)
-    for step in range(1, len(values)):
-        near = document[step:] == document[:-step]
-        distance = (centre[step:] - centre[:-step]) / deviation
-        near &= distance < 4
-        if not near.any():
-            break
-        kernel = np.where(near, np.exp(-0.5 * np.square(np.where(near, distance, 0.0))), 0.0)
-        total[:-step] += kernel * values[step:]
-        total[step:] += kernel * values[:-step]
-        weight[:-step] += kernel
-        weight[step:] += kernel
-    return np.asarray(total / weight, dtype=np.float64)
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
+                raise InputError(f"Fusion's {field.name} must be a number from 0 to 100, found {value!r}.")
+        if self.dense_weight > 1:
+            raise InputError(f"dense_weight is a share, from 0 to 1; found {self.dense_weight!r}.")
 
 
 def activate(signals: Signals, fusion: Fusion) -> Scores:
-    """A text's own score of each candidate, and its activation."""
+    """What each candidate says by itself, and what its neighbourhood says."""
     own = standardize(signals.bm25)
     if signals.dense is not None:
         own = standardize((1 - fusion.dense_weight) * own + fusion.dense_weight * standardize(signals.dense))
-    candidates = signals.candidates
-    deviation = fusion.spread * candidates.median_length
-    activation = standardize(spread(own, candidates.document, candidates.centre, deviation))
     return Scores(
         text=signals.text,
-        candidates=candidates,
+        candidates=signals.candidates,
         bm25=signals.bm25,
         dense=signals.dense,
         known_terms=signals.known_terms,
         vector=signals.vector,
         own=own.astype(np.float32),
-        activation=activation.astype(np.float32),
+        activation=region(own, signals.candidates, fusion).astype(np.float32),
     )
+
+
+def rank(query: Scores, clues: Sequence[Scores], weights: Sequence[float], fusion: Fusion) -> Floats:
+    """The fused score of each candidate, float32 [n], to be sorted by.
+
+    Args:
+        query: The query's scores.
+        clues: Each clue's, over the same candidates.
+        weights: What each clue counts, the query counting 1; a weight of 0 is as if the clue were not there.
+        fusion: The settings.
+    """
+    own, around = np.asarray(query.own, np.float64), np.asarray(query.activation, np.float64)
+    if any(weight > 0 for weight in weights):
+        own = standardize(own + sum(weight * clue.own for clue, weight in zip(clues, weights, strict=True)))
+        around = region(own, query.candidates, fusion)
+    return np.maximum(standardize(sharpen(own, fusion)), around).astype(np.float32)
 
 
 def clue_weights(query: Scores, clues: Sequence[Scores], said: Sequence[Clue], fusion: Fusion) -> list[float]:
@@ -97,6 +100,91 @@ def clue_weights(query: Scores, clues: Sequence[Scores], said: Sequence[Clue], f
     return [0.0 for _ in clues]
 
 
-def rank(query: Scores, clues: Sequence[Scores], weights: Sequence[float], fusion: Fusion) -> Floats:
-    """The fused score of each candidate, float32 [n]: a passage earns its place by itself or by its neighbourhood."""
-    return np.maximum(query.own, query.activation)
+def region(own: Doubles, candidates: Candidates, fusion: Fusion) -> Doubles:
+    """What a passage's neighbourhood says: sharpened scores spread along its document, lifted by the document's best."""
+    if not own.size:
+        return own
+    around = standardize(kernel(candidates, fusion).spread(sharpen(own, fusion)))
+    firsts = candidates.firsts
+    best = np.repeat(np.maximum.reduceat(own, firsts), np.diff(np.append(firsts, own.size)))
+    return np.asarray(fusion.region_weight * around + fusion.document_weight * (best - best.mean()), dtype=np.float64)
+
+
+def sharpen(own: Doubles, fusion: Fusion) -> Doubles:
+    """One clear hit over several half-hits."""
+    if not fusion.sharpness:
+        return own
+    return np.asarray(np.exp(fusion.sharpness * np.minimum(own, _HIGHEST)), dtype=np.float64)
+
+
+def standardize(values: NDArray[np.floating]) -> Doubles:
+    """z-scores: zero mean and unit deviation; all zero where the values do not differ."""
+    centred = np.asarray(values, dtype=np.float64)
+    if not centred.size:
+        return centred
+    centred = centred - centred.mean()
+    deviation = float(centred.std())
+    return centred / deviation if deviation > 1e-9 else np.zeros_like(centred)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Row-normalised spreading weights between passages of one document (Lv and Zhai, SIGIR 2009, on scores).
+
+    Args:
+        bands: For each offset, what every passage takes from the one that many places before it, float64 [n]; zero
+            where that is another document or out of reach. Offset 0 is the passage itself.
+    """
+
+    bands: Sequence[tuple[int, Doubles]]
+
+    def spread(self, values: Doubles) -> Doubles:
+        """Each passage's weighted mean over its neighbourhood, [n]."""
+        out = np.zeros_like(values)
+        for offset, weight in self.bands:
+            if offset == 0:
+                out += weight * values
+            elif offset > 0:
+                out[offset:] += weight[offset:] * values[:-offset]
+            else:
+                out[:offset] += weight[:offset] * values[-offset:]
+        return out
+
+
+_kernels: WeakKeyDictionary[Candidates, tuple[Fusion, Kernel]] = WeakKeyDictionary()
+
+
+def kernel(candidates: Candidates, fusion: Fusion) -> Kernel:
+    """The kernel over these candidates; kept as long as they are, since it does not depend on the query."""
+    known = _kernels.get(candidates)
+    if known is None or known[0] != fusion:
+        unit = candidates.median_length
+        known = (
+            fusion,
+            build_kernel(candidates.document, candidates.centre, fusion.forward * unit, fusion.backward * unit),
+        )
+        _kernels[candidates] = known
+    return known[1]
+
+
+def build_kernel(document: NDArray[np.int32], centre: Doubles, forward: float, backward: float) -> Kernel:
+    """Gaussian weights by distance inside a document.
+
+    Args:
+        document: [n], equal numbers stand together.
+        centre: [n], in characters, rising within a document.
+        forward, backward: Deviations in characters: how far a hit reaches after it, and before it.
+    """
+    n = len(document)
+    bands = [(0, np.ones(n))]
+    for sign, deviation in ((1, forward), (-1, backward)):
+        for step in range(1, n):
+            distance = (centre[step:] - centre[:-step]) / max(deviation, 1e-9)
+            near = (document[step:] == document[:-step]) & (distance <= _REACH)
+            if not near.any():
+                break
+            weight = np.zeros(n)
+            (weight[step:] if sign > 0 else weight[:-step])[near] = np.exp(-0.5 * np.square(distance[near]))
+            bands.append((sign * step, weight))
+    total = np.sum([weight for _, weight in bands], axis=0)
+    return Kernel([(offset, weight / total) for offset, weight in bands])
