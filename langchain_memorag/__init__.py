@@ -8,9 +8,18 @@ from memorag_integrations.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from .adapters import LangChainEmbedder as LangChainEmbedder
+    from .llm import GistMemory as GistMemory
+    from .llm import LangChainLLM as LangChainLLM
+    from .llm import LLMMemory as LLMMemory
     from .retriever import MemoRAGRetriever as MemoRAGRetriever
 
-_HOME = {"LangChainEmbedder": "adapters", "MemoRAGRetriever": "retriever"}
+_HOME = {
+    "GistMemory": "llm",
+    "LLMMemory": "llm",
+    "LangChainEmbedder": "adapters",
+    "LangChainLLM": "llm",
+    "MemoRAGRetriever": "retriever",
+}
 __all__ = sorted(_HOME)
 
 

@@ -63,11 +63,13 @@ class LangChainLLM(LLM):
 
     def stream(self, prompt: str, *, max_tokens: int | None = None) -> Iterator[str]:
         for chunk in self.host.stream(prompt, **self._limit(max_tokens)):
-            yield _text(chunk)
+            if piece := _text(chunk):
+                yield piece
 
     async def astream(self, prompt: str, *, max_tokens: int | None = None) -> AsyncIterator[str]:
         async for chunk in self.host.astream(prompt, **self._limit(max_tokens)):
-            yield _text(chunk)
+            if piece := _text(chunk):
+                yield piece
 
     def _model(self) -> Any:
         """The chat model inside wrappers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -58,18 +59,29 @@ class LlamaIndexLLM(LLM):
         return self._completion(prompt, self.host.complete(prompt, **self._limit(max_tokens)), began)
 
     async def acomplete(self, prompt: str, *, max_tokens: int | None = None) -> Completion:
-        if type(self.host).acomplete is CustomLLM.acomplete:  # which calls the sync one on the event loop
+        if self._blocks("acomplete"):
             return await asyncio.to_thread(self.complete, prompt, max_tokens=max_tokens)
         began = time.perf_counter()
         return self._completion(prompt, await self.host.acomplete(prompt, **self._limit(max_tokens)), began)
 
     def stream(self, prompt: str, *, max_tokens: int | None = None) -> Iterator[str]:
         for chunk in self.host.stream_complete(prompt, **self._limit(max_tokens)):
-            yield chunk.delta or ""
+            if chunk.delta:
+                yield chunk.delta
 
     async def astream(self, prompt: str, *, max_tokens: int | None = None) -> AsyncIterator[str]:
+        if self._blocks("astream_complete"):
+            pieces = self.stream(prompt, max_tokens=max_tokens)
+            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                yield piece
+            return
         async for chunk in await self.host.astream_complete(prompt, **self._limit(max_tokens)):
-            yield chunk.delta or ""
+            if chunk.delta:
+                yield chunk.delta
+
+    def _blocks(self, method: str) -> bool:
+        """Whether the host's async method is `CustomLLM`'s, which runs the sync one on the event loop."""
+        return inspect.unwrap(getattr(type(self.host), method)) is inspect.unwrap(getattr(CustomLLM, method))
 
     def _limit(self, max_tokens: int | None) -> dict[str, Any]:
         """The reply's length as a call argument, for the providers that have such a one."""

@@ -126,7 +126,7 @@ class AskedMemory(Memory):
 
     @cached_property
     def text(self) -> str:
-        return self.shard.text
+        return clean_text(self.shard.text)
 
     @property
     def read_text(self) -> str:

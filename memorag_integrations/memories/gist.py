@@ -98,7 +98,7 @@ class GistMemory(AskingModel):
         """
         if cancel is not None and cancel.is_set():
             raise Cancelled("Cancelled before the memory was formed.")
-        text = shard.text
+        text = clean_text(shard.text)
         if not text.strip():
             raise InputError("A memory needs a text to be formed over; this shard's is blank.")
         language = detect(text) if self.language == "auto" else self.language
@@ -150,7 +150,7 @@ class GistShardMemory(AskedMemory):
     @classmethod
     def over(cls, model: GistMemory, shard: Shard, levels: tuple[Level, ...], lost: int) -> GistShardMemory:
         parts = fitting(_joined(levels[-1]), model.count, model.room)
-        tokens = model.count(shard.text)
+        tokens = model.count(clean_text(shard.text))
         return cls(model=model, shard=shard, token_count=tokens, parts=tuple(parts), levels=levels, lost=lost)
 
     @property

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..clues import Usage
 from ..contracts import LLM, Completion
+from ..documents import clean_text
 from ..errors import InputError, LLMError, MissingExtraError
 
 _CONTENT = "\ue000content\ue001"
@@ -68,6 +69,7 @@ class HuggingFaceLLM(LLM):
         self._prefix: _Prefix | None = None
         self._running = threading.Lock()
         self._loading = threading.RLock()
+        self._tokenizing = threading.Lock()
 
     @property
     def name(self) -> str:
@@ -85,7 +87,7 @@ class HuggingFaceLLM(LLM):
         return min((size for size in sizes if isinstance(size, int) and 0 < size < _NO_LIMIT), default=None)
 
     def count_tokens(self, text: str) -> int:
-        return len(self._tokenizer(text, add_special_tokens=False).input_ids)
+        return len(self._ids(text, plain=True))
 
     def complete(self, prompt: str, *, max_tokens: int | None = None) -> Completion:
         return self._complete(prompt, max_tokens, threading.Event())
@@ -204,10 +206,16 @@ class HuggingFaceLLM(LLM):
             whole = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
             head, _, tail = whole.partition(_CONTENT)
             start = []
-        encode = tokenizer.__call__
-        ids: list[int] = [*start, *(encode(head, add_special_tokens=False).input_ids if head else [])]
-        ids += encode(prompt, add_special_tokens=False, split_special_tokens=True).input_ids
-        return ids + (encode(tail, add_special_tokens=False).input_ids if tail else [])
+        return [*start, *self._ids(head), *self._ids(prompt, plain=True), *self._ids(tail)]
+
+    def _ids(self, text: str, plain: bool = False) -> list[int]:
+        """Token ids; with `plain`, special tokens are spelled out. One thread at a time: a call sets the tokenizer up."""
+        if not text:
+            return []
+        tokenizer = self._tokenizer
+        with self._tokenizing:
+            ids = tokenizer(clean_text(text), add_special_tokens=False, split_special_tokens=plain).input_ids
+        return [int(token) for token in ids]
 
     def _decode(self, ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(ids, skip_special_tokens=True))
@@ -259,7 +267,8 @@ class HuggingFaceLLM(LLM):
         same = next((i for i, (a, b) in pairs if a != b), min(len(ids) - 1, len(kept.ids)))
         if same < 1:
             return 0, None
-        kept.cache.crop(same)
+        if same < len(kept.ids):
+            kept.cache.crop(same - len(kept.ids))  # negative: how many to drop at the end
         return same, kept.cache
 
     def _keep_prefix(self, sequence: list[int], cache: Any) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..contracts import Progress
-from ..documents import Shard, text_hash
+from ..documents import Shard, clean_text, text_hash
 from ..errors import Cancelled, InputError
 from ..stretches import fitting
 from .asked import AskedMemory, AskingModel, broken, read_memory, write_memory
@@ -59,7 +59,7 @@ class LLMMemory(AskingModel):
         """
         if cancel is not None and cancel.is_set():
             raise Cancelled("Cancelled before the memory was formed.")
-        text = shard.text
+        text = clean_text(shard.text)
         if not text.strip():
             raise InputError("A memory needs a text to be formed over; this shard's is blank.")
         tokens = self.count(text)
