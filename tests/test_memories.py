@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from memorag_integrations.memories.activation import ActivationMemoryModel
+from memorag_integrations.memories.cache import CachedMemoryModel
 from memorag_integrations.memories.gist import GistMemory
 from memorag_integrations.memories.llm import LLMMemory
 
@@ -42,6 +43,7 @@ def llama_index(folder: Path) -> LLMMemory:
 
 
 MEMORIES = {
+    "llm, cached": Subject(lambda folder: CachedMemoryModel(LLMMemory(ScriptedLLM(reader)))),
     "activation": Subject(lambda folder: ActivationMemoryModel(), asks=False),
     "llm": Subject(lambda folder: LLMMemory(ScriptedLLM(reader))),
     "llm, split": Subject(lambda folder: LLMMemory(ScriptedLLM(reader, 1300), reply_tokens=128)),
