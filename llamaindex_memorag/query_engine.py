@@ -9,6 +9,8 @@ from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.llms import LLM, MockLLM
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.response_synthesizers import BaseSynthesizer, ResponseMode
+from llama_index.core.response_synthesizers.context_only import ContextOnly
+from llama_index.core.response_synthesizers.no_text import NoText
 from llama_index.core.schema import BaseNode
 
 from memorag_integrations.errors import InputError
@@ -16,7 +18,7 @@ from memorag_integrations.errors import InputError
 from .adapters import app_llm
 from .retriever import MemoRAGRetriever
 
-_WITHOUT_LLM = (ResponseMode.NO_TEXT, ResponseMode.CONTEXT_ONLY)
+_WITHOUT_LLM = {ResponseMode.NO_TEXT: NoText, ResponseMode.CONTEXT_ONLY: ContextOnly}
 
 
 class MemoRAGQueryEngine(RetrieverQueryEngine):
@@ -63,12 +65,15 @@ class MemoRAGQueryEngine(RetrieverQueryEngine):
 
 
 def _with_llm(llm: LLM | None, settings: dict[str, Any]) -> dict[str, Any]:
-    llm = llm or app_llm()
+    llm, synthesizer = llm or app_llm(), settings.get("response_synthesizer")
     if llm is None:
-        if settings.get("response_synthesizer") is None and settings.get("response_mode") not in _WITHOUT_LLM:
+        silent = _WITHOUT_LLM.get(settings.get("response_mode"))  # type: ignore[arg-type]
+        if synthesizer is None and silent is None:
             raise InputError(
                 "A query engine needs an LLM to write answers with, and neither the call nor Settings has one. "
                 "Pass llm=…, set Settings.llm, or use MemoRAGRetriever for the evidence alone."
             )
         llm = MockLLM()  # never asked: the synthesizer brings its own, or writes nothing
-    return {**settings, "llm": llm}
+        if synthesizer is None and silent is not None:
+            synthesizer = silent(llm=llm)  # LlamaIndex's factory would look for OpenAI even here
+    return {**settings, "llm": llm, "response_synthesizer": synthesizer}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -118,6 +118,7 @@ class Signals:
         candidates: The n passages scored.
         bm25: float32 [n], zero where no term is shared.
         dense: float32 [n], cosines; None without an embedder.
+        terms: The text's terms that occur in the corpus, by number, with their idf.
         known_terms: Share of the text's terms that occur in the corpus, in [0, 1].
         vector: The text's own vector, float32 [dimension], or None.
     """
@@ -126,6 +127,7 @@ class Signals:
     candidates: Candidates
     bm25: Floats
     dense: Floats | None = None
+    terms: Mapping[int, float] = field(default_factory=dict)
     known_terms: float = 0.0
     vector: Floats | None = None
 
@@ -155,6 +157,7 @@ class Scores(Signals):
             candidates=self.candidates.take(rows),
             bm25=self.bm25[rows],
             dense=None if self.dense is None else self.dense[rows],
+            terms=self.terms,
             known_terms=self.known_terms,
             vector=self.vector,
             own=self.own[rows],

@@ -351,7 +351,7 @@ class MemoRAG:
         self, corpus: Corpus, every: Sequence[Scores], recall: Recall, selection: Selection, merge: bool
     ) -> list[Evidence]:
         query, clues = every[0], every[1:]
-        weights = fusing.clue_weights(query, clues, recall.clues, self.fusion) if clues else ()
+        weights = fusing.clue_weights(query, clues) if clues else []
         reasons = Reasons(query, clues, weights, weighted(recall, weights) if clues else recall)
         return finish(corpus, fusing.rank(query, clues, weights, self.fusion), reasons, selection, merge)
 

@@ -2,11 +2,16 @@
 
     h = 0.6 z(dense) + 0.4 z(BM25)          what a passage says by itself
     x = exp(0.25 h)                         one clear hit outweighs several half-hits
-    region = 0.9 z(K x) + 0.25 (best h of the document, less its mean)
+    around = z(K x)                         its neighbourhood: K averages along a document, by distance
+    region = 0.9 around + 0.25 (the document's best `around`, less the mean of these)
     score = max(z(x), region)               a passage earns its place by itself or by its neighbourhood
 
-z is zero mean and unit deviation over the candidates; K averages along a document by distance. Each clue is one more
-h, added to the query's before all this, with a weight that never passes the query's.
+z is zero mean and unit deviation over the candidates. A clue is one more h, joined to the query's before all this by a
+soft maximum: it adds places, and cannot vote the query's down.
+
+    w = sigmoid(5 nearness - 3.5)           nearness: cos(query, clue) over the query's cosine with its nearest passage
+    g = h_clue sqrt(min(1, max h / max h_clue))
+    h = z(log(exp(h) + max over clues of w exp(g)))
 """
 
 from __future__ import annotations
@@ -18,7 +23,6 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from .clues import Clue
 from .contracts import Candidates, Floats, Scores, Signals
 from .errors import InputError
 
@@ -29,6 +33,14 @@ _REACH = 4.0
 
 _HIGHEST = 40.0
 """Deviations above the mean from which one hit is as good as another, so that exp cannot overflow."""
+
+
+_NEARNESS, _NEARNESS_BIAS = 5.0, -3.5
+_OVERLAP, _OVERLAP_BIAS = 7.5, -2.2
+"""Of a clue's weight: slope and bias over its nearness to the query, with an embedder and without one."""
+
+_LEAST_NEAREST = 0.05
+"""Where not even the nearest passage resembles the query, its cosine counts as this."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +54,8 @@ class Fusion:
         forward, backward: How far a hit reaches along its text, after it and before it: deviations of a Gaussian, in
             median passage lengths. What follows a mention belongs to it more often than what precedes it.
         region_weight: Of the neighbourhood against the passage itself.
-        document_weight: Of the document's best passage, in the neighbourhood of all its passages. Relative to the
-            candidates' mean, so that it is nothing for one document and grows with their number, without a switch.
+        document_weight: Of the document's best neighbourhood, in those of all its passages. Relative to the candidates'
+            mean, so that it is nothing for one document and grows with their number, without a switch.
     """
 
     dense_weight: float = 0.6
@@ -72,6 +84,7 @@ def activate(signals: Signals, fusion: Fusion) -> Scores:
         candidates=signals.candidates,
         bm25=signals.bm25,
         dense=signals.dense,
+        terms=signals.terms,
         known_terms=signals.known_terms,
         vector=signals.vector,
         own=own.astype(np.float32),
@@ -89,24 +102,50 @@ def rank(query: Scores, clues: Sequence[Scores], weights: Sequence[float], fusio
         fusion: The settings.
     """
     own, around = np.asarray(query.own, np.float64), np.asarray(query.activation, np.float64)
-    if any(weight > 0 for weight in weights):
-        own = standardize(own + sum(weight * clue.own for clue, weight in zip(clues, weights, strict=True)))
+    trusted = [(clue, weight) for clue, weight in zip(clues, weights, strict=True) if weight > 0]
+    if trusted and own.size:
+        own = join(own, [np.asarray(clue.own, np.float64) for clue, _ in trusted], [weight for _, weight in trusted])
         around = region(own, query.candidates, fusion)
     return np.maximum(standardize(sharpen(own, fusion)), around).astype(np.float32)
 
 
-def clue_weights(query: Scores, clues: Sequence[Scores], said: Sequence[Clue], fusion: Fusion) -> list[float]:
-    """How much each clue counts beside the query's 1."""
-    return [0.0 for _ in clues]
+def join(own: Doubles, clues: Sequence[Doubles], weights: Sequence[float]) -> Doubles:
+    """A query's scores together with its clues', [n]: a passage counts if the query or a trusted clue points at it.
+
+    Of several clues the strongest speaks for a passage, so that repeating one adds nothing. A clue that quotes the text
+    has a peak far above any question's, wherever it came from: it may be louder than the query by the square root only.
+    """
+    loudest = np.full_like(own, -np.inf)
+    for clue, weight in zip(clues, weights, strict=True):
+        louder = float(clue.max()) / max(float(own.max()), 1e-9)
+        heard = clue / np.sqrt(louder) if louder > 1 else clue
+        loudest = np.maximum(loudest, np.log(weight) + np.minimum(heard, _HIGHEST))
+    return standardize(np.logaddexp(np.minimum(own, _HIGHEST), loudest))
+
+
+def clue_weights(query: Scores, clues: Sequence[Scores]) -> list[float]:
+    """How much each clue counts beside the query's 1: by how near it is to the query, never above it.
+
+    With an embedder nearness is the cosine of query and clue, over that of the query and its nearest passage: the ratio
+    hardly depends on the embedder's scale or on how a question is put. Without one, it is the share of the query's
+    terms, by idf, that the clue has. Both were fitted on QMSum's training meetings (`benchmarks/fit_clues.py`).
+    """
+    if query.vector is not None and query.dense is not None and query.dense.size:
+        nearest = max(float(query.dense.max()), _LEAST_NEAREST)
+        near = [0.0 if clue.vector is None else float(query.vector @ clue.vector) / nearest for clue in clues]
+        return [_sigmoid(_NEARNESS * value + _NEARNESS_BIAS) for value in near]
+    total = sum(query.terms.values())
+    shared = [sum(idf for term, idf in query.terms.items() if term in clue.terms) for clue in clues]
+    return [_sigmoid(_OVERLAP * value / total + _OVERLAP_BIAS) if total else 0.0 for value in shared]
 
 
 def region(own: Doubles, candidates: Candidates, fusion: Fusion) -> Doubles:
-    """What a passage's neighbourhood says: sharpened scores spread along its document, lifted by the document's best."""
+    """What a passage's neighbourhood says: sharpened scores spread along the document, lifted by its best place."""
     if not own.size:
         return own
     around = standardize(kernel(candidates, fusion).spread(sharpen(own, fusion)))
     firsts = candidates.firsts
-    best = np.repeat(np.maximum.reduceat(own, firsts), np.diff(np.append(firsts, own.size)))
+    best = np.repeat(np.maximum.reduceat(around, firsts), np.diff(np.append(firsts, own.size)))
     return np.asarray(fusion.region_weight * around + fusion.document_weight * (best - best.mean()), dtype=np.float64)
 
 
@@ -115,6 +154,10 @@ def sharpen(own: Doubles, fusion: Fusion) -> Doubles:
     if not fusion.sharpness:
         return own
     return np.asarray(np.exp(fusion.sharpness * np.minimum(own, _HIGHEST)), dtype=np.float64)
+
+
+def _sigmoid(value: float) -> float:
+    return float(1 / (1 + np.exp(-value)))
 
 
 def standardize(values: NDArray[np.floating]) -> Doubles:

@@ -142,12 +142,12 @@ def _quiet_loading() -> Iterator[None]:
     from transformers.utils import logging as transformers_logging
 
     shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         if shown:
-            transformers_logging.enable_progress_bar()
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def check_weights(path: Path, expected: str) -> None:
@@ -233,8 +233,9 @@ class CheckedEmbedder:
         Raises:
             EmbedderError: Where the stored vectors are another model's.
         """
+        expected = self.fingerprint
         if not self._verified:
-            expected, found = self.fingerprint, take_fingerprint(self.embedder)
+            found = take_fingerprint(self.embedder)
             if not found.same_space(expected):
                 raise EmbedderError(
                     f"The stored vectors were made by {expected}, but {found} is in use, and its vectors are others. "
