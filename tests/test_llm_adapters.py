@@ -283,7 +283,7 @@ def test_a_checkpoints_own_code_is_not_run(tiny: Path, tmp_path: Path) -> None:
     folder = tmp_path / "code"
     shutil.copytree(tiny, folder)
     config = json.loads((folder / "config.json").read_text())
-    config |= {"model_type": "evil", "auto_map": {k: "evil.Evil" for k in ("AutoConfig", "AutoModelForCausalLM")}}
+    config |= {"model_type": "evil", "auto_map": dict.fromkeys(("AutoConfig", "AutoModelForCausalLM"), "evil.Evil")}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Evil: pass\n")
     with pytest.raises(LLMError):
@@ -324,7 +324,7 @@ def test_usage_adds_up() -> None:
 class TestHuggingFaceMemory(MemoryContract):
     """A random model says nothing usable, so what is checked of its clues is checked with the scripted ones."""
 
-    @pytest.fixture()
+    @pytest.fixture
     def subject(self, tiny_chat: Path) -> Subject:
         return Subject(lambda folder: LLMMemory(fresh(tiny_chat), reply_tokens=16, context_window=8000))
 
