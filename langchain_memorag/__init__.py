@@ -8,14 +8,14 @@ from memorag_integrations.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from .adapters import LangChainEmbedder as LangChainEmbedder
-    from .llm import GistMemory as GistMemory
     from .llm import LangChainLLM as LangChainLLM
-    from .llm import LLMMemory as LLMMemory
+    from .memories import GistMemory as GistMemory
+    from .memories import LLMMemory as LLMMemory
     from .retriever import MemoRAGRetriever as MemoRAGRetriever
 
 _HOME = {
-    "GistMemory": "llm",
-    "LLMMemory": "llm",
+    "GistMemory": "memories",
+    "LLMMemory": "memories",
     "LangChainEmbedder": "adapters",
     "LangChainLLM": "llm",
     "MemoRAGRetriever": "retriever",

@@ -13,8 +13,6 @@ from langchain_core.runnables import Runnable
 from memorag_integrations.clues import Usage
 from memorag_integrations.contracts import LLM, Completion
 from memorag_integrations.errors import InputError
-from memorag_integrations.memories.gist import GistMemory as _GistMemory
-from memorag_integrations.memories.llm import LLMMemory as _LLMMemory
 from memorag_integrations.provider_usage import reported_cost
 from memorag_integrations.tokens import estimate_tokens
 
@@ -93,16 +91,6 @@ class LangChainLLM(LLM):
 def as_llm(llm: Any) -> Any:
     """A LangChain model as the `LLM` contract; anything else as it is."""
     return LangChainLLM(llm) if isinstance(llm, Runnable) else llm
-
-
-def LLMMemory(llm: Runnable[Any, Any] | LLM, **settings: Any) -> _LLMMemory:
-    """`memorag_integrations.memories.llm.LLMMemory` of a LangChain model; the settings are the same."""
-    return _LLMMemory(as_llm(llm), **settings)
-
-
-def GistMemory(llm: Runnable[Any, Any] | LLM, **settings: Any) -> _GistMemory:
-    """`memorag_integrations.memories.gist.GistMemory` of a LangChain model; the settings are the same."""
-    return _GistMemory(as_llm(llm), **settings)
 
 
 def _text(message: Any) -> str:

@@ -8,15 +8,15 @@ from memorag_integrations.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from .adapters import LlamaIndexEmbedder as LlamaIndexEmbedder
-    from .llm import GistMemory as GistMemory
     from .llm import LlamaIndexLLM as LlamaIndexLLM
-    from .llm import LLMMemory as LLMMemory
+    from .memories import GistMemory as GistMemory
+    from .memories import LLMMemory as LLMMemory
     from .query_engine import MemoRAGQueryEngine as MemoRAGQueryEngine
     from .retriever import MemoRAGRetriever as MemoRAGRetriever
 
 _HOME = {
-    "GistMemory": "llm",
-    "LLMMemory": "llm",
+    "GistMemory": "memories",
+    "LLMMemory": "memories",
     "LlamaIndexEmbedder": "adapters",
     "LlamaIndexLLM": "llm",
     "MemoRAGQueryEngine": "query_engine",

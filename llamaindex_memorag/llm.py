@@ -15,8 +15,6 @@ from llama_index.core.llms import CustomLLM
 from memorag_integrations.clues import Usage
 from memorag_integrations.contracts import LLM, Completion
 from memorag_integrations.errors import InputError
-from memorag_integrations.memories.gist import GistMemory as _GistMemory
-from memorag_integrations.memories.llm import LLMMemory as _LLMMemory
 from memorag_integrations.provider_usage import reported_cost
 from memorag_integrations.tokens import estimate_tokens
 
@@ -97,13 +95,3 @@ class LlamaIndexLLM(LLM):
 def as_llm(llm: Any) -> Any:
     """A LlamaIndex model as the `LLM` contract; anything else as it is."""
     return LlamaIndexLLM(llm) if isinstance(llm, HostLLM) else llm
-
-
-def LLMMemory(llm: HostLLM | LLM, **settings: Any) -> _LLMMemory:
-    """`memorag_integrations.memories.llm.LLMMemory` of a LlamaIndex model; the settings are the same."""
-    return _LLMMemory(as_llm(llm), **settings)
-
-
-def GistMemory(llm: HostLLM | LLM, **settings: Any) -> _GistMemory:
-    """`memorag_integrations.memories.gist.GistMemory` of a LlamaIndex model; the settings are the same."""
-    return _GistMemory(as_llm(llm), **settings)

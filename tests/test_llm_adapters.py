@@ -218,7 +218,10 @@ async def test_a_checkpoint_completes_streams_and_batches(tiny: Path, tiny_chat:
     assert "".join([piece async for piece in llm.astream("Once upon a time", max_tokens=12)]) == done.text
     batch = llm.complete_batch(["Once upon a time", "A much longer prompt stands beside it."], max_tokens=12)
     assert batch[0].text == done.text
-    assert batch[1].text == fresh(tiny_chat if chat else tiny).complete("A much longer prompt stands beside it.", max_tokens=12).text
+    assert (
+        batch[1].text
+        == fresh(tiny_chat if chat else tiny).complete("A much longer prompt stands beside it.", max_tokens=12).text
+    )
 
 
 @pytest.mark.parametrize("chat", [False, True])
@@ -232,7 +235,9 @@ def test_a_prompt_that_begins_like_the_last_reads_only_the_rest(tiny: Path, tiny
     alone = fresh(folder, reuse_prefix=False).complete(text + "What?", max_tokens=8)
     assert alone.usage.tokens_cached == 0
     assert alone.text == second.text
-    assert llm.complete("Something else", max_tokens=8).text == fresh(folder).complete("Something else", max_tokens=8).text
+    assert (
+        llm.complete("Something else", max_tokens=8).text == fresh(folder).complete("Something else", max_tokens=8).text
+    )
     assert llm.complete("Something else", max_tokens=8).usage.tokens_read >= 1
 
 

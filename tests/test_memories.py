@@ -31,13 +31,13 @@ def reader(prompt: str) -> str:
 
 
 def lang_chain(folder: Path) -> LLMMemory:
-    from langchain_memorag.llm import LLMMemory as make
+    from langchain_memorag import LLMMemory as make
 
     return make(lang_chain_llm(reader))
 
 
 def llama_index(folder: Path) -> LLMMemory:
-    from llamaindex_memorag.llm import LLMMemory as make
+    from llamaindex_memorag import LLMMemory as make
 
     return make(llama_index_llm(reader))
 

@@ -72,7 +72,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def llama_index(server: Server, **settings: Any) -> OpenAILike:
-    fixed = {"api_base": server.url, "model": server.model, "api_key": "none", "is_chat_model": True, "temperature": 0.0}
+    fixed = {
+        "api_base": server.url,
+        "model": server.model,
+        "api_key": "none",
+        "is_chat_model": True,
+        "temperature": 0.0,
+    }
     return OpenAILike(**{**fixed, "context_window": WINDOW, "max_retries": 0, "timeout": 60.0, **settings})
 
 
