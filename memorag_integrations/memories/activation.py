@@ -63,7 +63,7 @@ class ActivationMemoryModel(MemoryModel):
         try:
             stored = json.loads((path / "memory.json").read_text("utf-8"))
             model, content, characters = stored["fingerprint"], stored["content"], int(stored["characters"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise MemoryModelError(
                 f"The memory at {path} cannot be read ({error}). Memorize the text again."
             ) from error
