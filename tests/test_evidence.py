@@ -127,6 +127,8 @@ def test_numpy_integers_are_whole_numbers():
         (LIGHTHOUSE, LIGHTHOUSE + " Or so they say."),
         ("看守人每天晚上点亮灯，船只便能找到进港的路。", "看守人每天晚上点亮灯，船只便能找到进港的路"),
         ("Short one.", "short one"),
+        ("😀 😀", "😀😀"),
+        ("* * * * * * * *", "********"),
     ],
 )
 def test_what_repeats_is_one_piece_with_both_places(first, second):
@@ -148,6 +150,9 @@ def place_of(texts, row):
     [
         (LIGHTHOUSE, RIVER),
         ("Short one.", "Short two."),
+        ("😀😀😀", "🚀🚀🚀"),
+        ("***", "—"),
+        ("* * * * * * * *", "= = = = = = = ="),
         ("Yes.", "Yes, but not as the keeper had meant it when he spoke."),
         ("灯台守は毎晩ランプに火をともした。", "船は港への道を見つけた。"),
     ],
@@ -221,6 +226,15 @@ def test_merged_neighbours_are_the_exact_slice_with_all_reasons(memo):
     every = sorted((piece.document_id, piece.passage.start, piece.passage.end) for piece in merged)
     for (document, _, end), (other, start, _) in pairwise(every):
         assert document != other or texts[document][end:start].strip(), "what touches was merged"
+
+
+def test_pieces_that_overlap_are_merged_to_their_whole_stretch():
+    text = "one two three four five"
+    spans = [(0, 18), (4, 7), (14, 23)]
+    pieces = [Evidence(Passage(str(span), "d", text[slice(*span)], *span, sum(span) / 2), 0.5) for span in spans]
+    [whole] = merge_neighbours(pieces, {"d": text})
+    assert (whole.text, whole.passage.start, whole.passage.end) == (text, 0, 23)
+    assert [p.text for p in merge_neighbours(pieces[:2], {"d": text})] == [text[:18]]
 
 
 def test_pieces_of_a_host_are_never_merged():
