@@ -70,6 +70,9 @@ class AskingModel(MemoryModel):
     def count(self) -> Count:
         return counter(self.llm)
 
+    def count_tokens(self, text: str) -> int:
+        return self.count(text)
+
     @cached_property
     def room(self) -> int:
         """Tokens of text that one prompt holds beside the instructions, a query and the reply.
