@@ -186,6 +186,14 @@ async def test_minilm_finds_what_no_word_names(api, documents, minilm):
         assert piece.document_id == "bakery"
 
 
+async def test_a_query_that_is_not_valid_unicode_is_made_so(api, documents, minilm):
+    memo = MemoRAG(embedder=minilm)
+    memo.memorize([*documents, Document("odd \ud800\x00 text", "odd")], progress=False)
+    [piece] = await api.call(memo, "retrieve", "\udcff\x00 sourdough bread", 1)
+    assert piece.document_id == "bakery"
+    assert (await api.call(memo, "recall", "sourdough \ud800")).query == "sourdough \ufffd"
+
+
 @pytest.mark.parametrize("fail", ["nan", "zero", "count", "dimension", "uneven"])
 async def test_a_failing_embedder_leaves_the_old_corpus(api, documents, fail):
     embedder = HashEmbedder()
@@ -263,6 +271,27 @@ async def test_two_passages_of_one_id_are_refused(api):
 
     with pytest.raises(InputError, match="Two passages have the id 'same'"):
         await api.call(MemoRAG(), "memorize", "text", split=split, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("passage", "message"),
+    [
+        (Passage("p", "another", "x", None, None, 1.0), "Expected passages of document 'd' from split, found 'p' of"),
+        (Passage("p\ud800", "d", "x", None, None, 1.0), "must be valid Unicode"),
+        (Passage("p", "d", "x", None, None, 1.0, {"bad": object()}), "'bad' is a object"),
+        (None, "split made no passages"),
+    ],
+)
+async def test_a_split_that_cannot_be_is_refused(api, passage, message):
+    memo = MemoRAG(embedder=HashEmbedder())
+    with pytest.raises(InputError, match=message):
+        await api.call(
+            memo,
+            "memorize",
+            Document("text", "d"),
+            split=lambda document: [passage] if passage else [],
+            progress=False,
+        )
 
 
 async def test_save_dir_saves(api, documents, tmp_path):
@@ -394,6 +423,15 @@ def test_cancel_ends_memorize_and_leaves_the_old_corpus(documents):
     assert "forming memories" not in stages
     memo.memorize(many, progress=False)
     assert memo.embedder.encoded == 3 + BATCH + 1, "what was encoded before the cancel is not encoded again"
+
+
+def test_cancel_in_the_last_step_still_leaves_the_old_corpus(documents):
+    memo = MemoRAG()
+    memo.memorize(documents, progress=False)
+    before, cancel = memo.corpus, threading.Event()
+    with pytest.raises(Cancelled):
+        memo.memorize("new", progress=lambda stage, *_: stage == "forming memories" and cancel.set(), cancel=cancel)
+    assert memo.corpus is before
 
 
 @pytest.mark.parametrize("stage", ["indexing terms", "embedding passages", "forming memories"])
