@@ -17,7 +17,7 @@ from .answering import Answering
 from .clues import Recall, merge_recalls, weighted
 from .contracts import LLM, Embedder, Floats, MemoryModel, Progress, Scores
 from .corpus import Corpus, Split, form_corpus
-from .documents import Document, Splitter, read_documents
+from .documents import Document, Splitter, clean_text, read_documents
 from .errors import EmbedderError, InputError, StoreError
 from .evidence import Evidence, Reasons, Selection, merge_neighbours, select
 from .fusion import Fusion
@@ -396,14 +396,14 @@ def choose(k: int | None, budget: int | None, cutoff: float) -> Selection:
 
 
 def check_query(query: str) -> str:
-    """The query, without blanks around it.
+    """The query as valid Unicode, without blanks around it.
 
     Raises:
         InputError: Where nothing is left, or it is no text.
     """
     if not isinstance(query, str) or not query.strip():
         raise InputError(f"A query must be a text that is not blank, found {query!r}.")
-    return query.strip()
+    return clean_text(query.strip())
 
 
 def _plain(scores: Scores, mode: Mode) -> Floats:
