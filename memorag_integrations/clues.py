@@ -87,6 +87,10 @@ class Recall:
     fuse: bool = True
 
 
+NO_CLUES = "The language model gave no usable clue; the search goes on with the query alone."
+"""The warning of a recall without clues; of several merged, it stays only where none had any."""
+
+
 def merge_recalls(query: str, recalls: Sequence[Recall], most: int) -> Recall:
     """One recall out of those of several shards: the `most` most confident clues, each text once, costs added up."""
     ranked = sorted((clue for recall in recalls for clue in recall.clues), key=lambda clue: -clue.confidence)
@@ -97,7 +101,7 @@ def merge_recalls(query: str, recalls: Sequence[Recall], most: int) -> Recall:
         tuple(unique[:most]),
         answers[0] if answers else None,
         sum((recall.usage for recall in recalls), Usage()),
-        tuple(dict.fromkeys(warning for recall in recalls for warning in recall.warnings)),
+        tuple(w for w in dict.fromkeys(w for r in recalls for w in r.warnings) if w != NO_CLUES or not unique),
         any(recall.fuse for recall in recalls),
     )
 
