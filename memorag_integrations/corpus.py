@@ -15,6 +15,7 @@ from .documents import Document, Passage, Shard, check_metadata
 from .errors import InputError
 from .index.embedders import CheckedEmbedder
 from .index.index import Index
+from .tokens import estimate_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ def form_corpus(
     if not texts:
         raise InputError("There is nothing to memorize: no document holds any text. Pass at least one that does.")
     passages = check_passages([passage for document in texts for passage in split(document)])
-    shards = [Shard((document,)) for document in texts]
+    shards = pack(texts, model.capacity)
     index = Index.build(texts, passages, embedder, language, progress, cancel)
     known = {} if before is None else {_key(s): m for s, m in zip(before.shards, before.memories, strict=True)}
     memories = []
@@ -97,6 +98,23 @@ def form_corpus(
     if embedder is not None:
         embedder.forget_all_but([passage.text for passage in passages])
     return Corpus({document.id: document for document in texts}, shards, memories, index)
+
+
+def pack(documents: Sequence[Document], capacity: int | None) -> list[Shard]:
+    """Documents in order, as many to a shard as `capacity` tokens (estimated) hold; each alone where it is None.
+
+    A memory costs a call to its model at every query that reaches it: small documents share one.
+    """
+    packs: list[list[Document]] = []
+    left = 0
+    for document in documents:
+        size = 0 if capacity is None else estimate_tokens(document.text) + 2
+        if capacity is None or not packs or size > left:
+            packs.append([])
+            left = capacity or 0
+        packs[-1].append(document)
+        left -= size
+    return [Shard(tuple(pack)) for pack in packs]
 
 
 def check_passages(passages: Sequence[Passage]) -> Sequence[Passage]:
