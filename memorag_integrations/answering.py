@@ -1,123 +1,124 @@
-"""From evidence to the prompt for an answer, from a text of any length to the prompt for a summary.
-
-What asks (an engine, sync or async, streamed or not) sends the prompt to any `LLM` of the contract.
-"""
+"""The engine's last step: evidence → answer, texts → summary, at once, awaited, or as it is written."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
-from .clue_parsing import parse_text
-from .contracts import LLM
-from .documents import clean_text
-from .errors import InputError, LLMError
-from .memories.asking import UsageMeter, ask
-from .prompts import Prompts, fence, prompts_for
-from .prompts.languages import detect, reply_sentence
-from .stretches import fitting
-from .tokens import Count, counter
+from .clues import Usage
+from .contracts import LLM, MemoryModel
+from .errors import InputError
+from .evidence import Evidence
+from .memories.asking import UsageMeter
+from .memories.cache import CachedMemoryModel
+from .writer import Answer, Writer
 
+if TYPE_CHECKING:
+    from .corpus import Corpus
 
-class AnswerPrompt(NamedTuple):
-    """A prompt, and how many pieces of evidence stand in it; those after them did not fit."""
-
-    prompt: str
-    used: int
+GIVEN_K = 8
+"""Pieces of evidence an answer is written from, where neither k nor budget is given."""
 
 
-def answer_prompt(
-    query: str,
-    pieces: Sequence[str],
-    *,
-    room: int,
-    count: Count,
-    language: str = "auto",
-    prompts: Prompts | None = None,
-) -> AnswerPrompt:
-    """Ask for an answer from numbered pieces of evidence.
+class Answering:
+    """What `MemoRAG` writes, given what it finds. Arguments after the query are those of `retrieve`."""
 
-    Args:
-        query: The question; its language decides that of the answer unless told otherwise.
-        pieces: Texts of the evidence, best first; as many as fit are taken, whole.
-        room: Tokens that the prompt may have: the window less the reply.
-        count: Tokens of a text.
-        language: Code or name of a language, or "auto".
-        prompts: Templates in the place of ours.
+    memory_model: MemoryModel
+    meter: UsageMeter
+    generator: LLM | Writer | None
 
-    Raises:
-        InputError: Where there is no evidence, or its first piece does not fit.
-    """
-    if not pieces:
-        raise InputError("There is no evidence to answer from. Retrieve some first, or answer without a prompt.")
-    query = clean_text(query).strip()
-    code = detect(query) if language == "auto" else language
-    templates = prompts or prompts_for(code)
+    if TYPE_CHECKING:
+        retrieve: Callable[..., list[Evidence]]
+        aretrieve: Callable[..., Awaitable[list[Evidence]]]
 
-    def written(used: int) -> str:
-        numbered = "\n\n".join(f"[{i}] {clean_text(piece)}" for i, piece in enumerate(pieces[:used], 1))
-        fenced, tag = fence(numbered)
-        return fenced + templates.answer.format(tag=tag, query=query, language=reply_sentence(templates, code))
+        @property
+        def corpus(self) -> Corpus: ...
 
-    sizes = [count(f"[{i}] {piece}\n\n") for i, piece in enumerate(pieces, 1)]
-    left, used = room - count(written(0)), 0
-    while used < len(pieces) and sizes[used] <= left:
-        left -= sizes[used]
-        used += 1
-    if not used:
-        raise InputError(
-            f"The first piece of evidence has {sizes[0]} tokens, but {max(left, 0)} are left for evidence in {room}. "
-            f"Use smaller passages, or a model with a larger window."
-        )
-    return AnswerPrompt(written(used), used)
+    @property
+    def writer(self) -> Writer:
+        """What writes: the generator, else the memory's own language model.
 
-
-def summary_prompt(text: str, *, language: str = "auto", prompts: Prompts | None = None) -> str:
-    """Ask for a summary. The text comes first, as in a recall: one prefix in the provider's cache serves both."""
-    return _over(text, "summary", language, prompts)
-
-
-def condense(
-    llm: LLM,
-    text: str,
-    *,
-    room: int,
-    reply_tokens: int = 1024,
-    language: str = "auto",
-    prompts: Prompts | None = None,
-    together: int = 4,
-    cancel: threading.Event | None = None,
-    meter: UsageMeter | None = None,
-) -> str:
-    """`text`, or where it is longer than `room` tokens the gists of its parts, and of those again until they fit.
-
-    Raises:
-        LLMError: What the provider said, or that the model does not shorten the text.
-        Cancelled: When `cancel` was set.
-    """
-    count = counter(llm)
-    text = clean_text(text)
-    while (tokens := count(text)) > room:
-        parts = [text[start:end] for start, end in fitting(text, count, max(64, room * 3 // 4))]
-        words = max(40, room // (2 * len(parts)))
-        chains = [[_over(part, "gist", language, prompts, words)] for part in parts]
-        answers = ask(llm, chains, max_tokens=reply_tokens, together=together, cancel=cancel)
-        if meter is not None:
-            for [completion] in answers:
-                meter.add(completion.usage)
-        text = "\n\n".join(filter(None, (parse_text(completion.text) for [completion] in answers)))
-        if not text or count(text) > 0.9 * tokens:
-            raise LLMError(
-                f"{llm.name} was asked to condense {tokens} tokens to fit {room} and gave back {count(text)}. Use "
-                f"another model, or one with a larger window."
+        Raises:
+            InputError: Where there is neither.
+        """
+        model = self.memory_model
+        own = getattr(model.model if isinstance(model, CachedMemoryModel) else model, "llm", None)
+        generator = own if self.generator is None else self.generator
+        if generator is None:
+            raise InputError(
+                "An answer needs a language model, and the memory has none of its own. Pass one: MemoRAG(generator=llm) "
+                "or load(…, generator=llm), or use retrieve(query) for the evidence alone."
             )
-    return text
+        return generator if isinstance(generator, Writer) else Writer(generator)
+
+    def answer(self, query: str, k: int | None = None, **how: Any) -> Answer:
+        """An answer to `query`, written from the evidence that `retrieve` finds.
+
+        Raises:
+            InputError: Without a language model, or without any evidence.
+            LLMError: What the model's provider said.
+        """
+        writer = self.writer
+        return self._counted(writer.answer(query, self.retrieve(query, _k(k, how), **how)))
+
+    async def aanswer(self, query: str, k: int | None = None, **how: Any) -> Answer:
+        writer = self.writer
+        return self._counted(await writer.aanswer(query, await self.aretrieve(query, _k(k, how), **how)))
+
+    def stream_answer(self, query: str, k: int | None = None, **how: Any) -> Iterator[str]:
+        """`answer` in pieces as it is written; what it costs is not reported by most providers, and not counted."""
+        writer = self.writer
+        prompt, _ = writer.answer_prompt(query, self.retrieve(query, _k(k, how), **how))
+        return writer.stream(prompt)
+
+    async def astream_answer(self, query: str, k: int | None = None, **how: Any) -> AsyncIterator[str]:
+        writer = self.writer
+        prompt, _ = writer.answer_prompt(query, await self.aretrieve(query, _k(k, how), **how))
+        async for piece in writer.astream(prompt):
+            yield piece
+
+    def summarize(self, document_id: str | None = None) -> Answer:
+        """A summary of one document, or of the whole corpus.
+
+        The language model reads all of the text once: what is beyond its window in parts, side by side, whose gists it
+        then joins.
+        """
+        return self._counted(self.writer.summarize(self._whole(document_id)))
+
+    async def asummarize(self, document_id: str | None = None) -> Answer:
+        return self._counted(await self.writer.asummarize(self._whole(document_id)))
+
+    def stream_summary(self, document_id: str | None = None) -> Iterator[str]:
+        """`summarize` in pieces as it is written, once the parts are read."""
+        writer = self.writer
+        text, usage = writer.reduce(self._whole(document_id))
+        self.meter.add(usage)
+        return writer.stream(writer.summary_prompt(text))
+
+    async def astream_summary(self, document_id: str | None = None) -> AsyncIterator[str]:
+        writer = self.writer
+        text, usage = await writer.areduce(self._whole(document_id))
+        self.meter.add(usage)
+        async for piece in writer.astream(writer.summary_prompt(text)):
+            yield piece
+
+    @property
+    def usage(self) -> Usage:
+        """What all recalls, answers and summaries of this object cost together."""
+        return self.meter.total
+
+    def _counted(self, answer: Answer) -> Answer:
+        self.meter.add(answer.usage)
+        return answer
+
+    def _whole(self, document_id: str | None) -> str:
+        documents = self.corpus.documents
+        if document_id is None:
+            return "\n\n".join(document.text for document in documents.values())
+        if document_id not in documents:
+            raise InputError(f"Expected the id of a memorized document, found {document_id[:80]!r}.")
+        return documents[document_id].text
 
 
-def _over(text: str, name: str, language: str, prompts: Prompts | None, words: int = 0) -> str:
-    code = detect(text) if language == "auto" else language
-    templates = prompts or prompts_for(code)
-    fenced, tag = fence(text)
-    fields = {"tag": tag, "language": reply_sentence(templates, code), "words": words}
-    return fenced + str(getattr(templates, name)).format(**fields)
+def _k(k: int | None, how: dict[str, Any]) -> int | None:
+    return GIVEN_K if k is None and how.get("budget") is None else k

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -106,7 +106,6 @@ def merge_recalls(query: str, recalls: Sequence[Recall], most: int) -> Recall:
     )
 
 
-def weighted(recall: Recall, weights: Sequence[float]) -> Recall:
-    """`recall` with the weight that fusion gave each of its clues."""
-    clues = tuple(replace(clue, weight=weight) for clue, weight in zip(recall.clues, weights, strict=True))
-    return replace(recall, clues=clues)
+def weighted(recall: Recall, weights: Mapping[str, float]) -> Recall:
+    """`recall` with the weight that fusion gave each of its clues, by text."""
+    return replace(recall, clues=tuple(replace(clue, weight=weights.get(clue.text)) for clue in recall.clues))

@@ -215,7 +215,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
 
 def test_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert GistMemory(ScriptedLLM("")).folder == default_folder() == tmp_path / "memorag" / "gists"
+    assert Path(GistMemory(ScriptedLLM("")).folder) == default_folder() == tmp_path / "memorag" / "gists"
     with pytest.raises(InputError, match="stretch"):
         GistMemory(ScriptedLLM(""), stretch=10)
     one, other = (model(ScriptedLLM(""), tmp_path, words=words).fingerprint for words in (100, 120))

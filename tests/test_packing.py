@@ -4,26 +4,11 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given
-from hypothesis import strategies as st
-
-from memorag_integrations.corpus import pack
 from memorag_integrations.documents import Document
 from memorag_integrations.engine import MemoRAG
 from memorag_integrations.memories.llm import LLMMemory
-from memorag_integrations.tokens import estimate_tokens
 
 from .scripted import ScriptedLLM
-
-
-@given(st.lists(st.integers(1, 300), max_size=30), st.integers(20, 200) | st.none())
-def test_packs_keep_the_order_and_the_capacity(sizes: list[int], capacity: int | None) -> None:
-    documents = [Document("x" * size, str(i)) for i, size in enumerate(sizes)]
-    shards = pack(documents, capacity)
-    assert [document for shard in shards for document in shard.documents] == documents
-    for shard in shards:
-        alone = len(shard.documents) == 1
-        assert alone or (capacity is not None and estimate_tokens(shard.text) <= capacity)
 
 
 def test_many_small_documents_cost_one_call_and_clues_find_their_own(tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -66,12 +66,15 @@ class GistMemory(AskingModel):
         llm, context_window, reply_tokens, spans, questions, language, prompts, together: See `AskingModel`.
     """
 
+    kind = "gist"
+
     stretch: int = 6000
     words: int = 150
-    folder: str | Path = field(default_factory=default_folder)
+    folder: str | Path = field(default_factory=default_folder)  # held as a str
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "folder", str(self.folder))
         check_counts(self, "stretch", "words")
         if self.stretch < 200:
             raise InputError(f"stretch must be at least 200 characters, found {self.stretch}.")
