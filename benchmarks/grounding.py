@@ -1,6 +1,6 @@
 """How well clues are placed: sentences of a real text, changed as models change them, and sentences from elsewhere.
 
-    python benchmarks/grounding.py [--n 300] [--seed 0]
+    python benchmarks/grounding.py [--n 300] [--seed 0] [--data FILE.jsonl.gz]
 
 The text is the Python language reference that CPython carries (`pydoc_data.topics`); the foreign sentences are from the
 licence texts and docstrings of the standard library. A place counts as found when it overlaps at least half of the
@@ -10,6 +10,8 @@ sentence's own range (or of an equal sentence's).
 from __future__ import annotations
 
 import argparse
+import gzip
+import json
 import random
 import re
 import statistics
@@ -73,7 +75,11 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--n", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--data", help="FILE.jsonl.gz: gold answers, placed in their own document and in another one")
     args = parser.parse_args()
+    if args.data:
+        answers(args.data, random.Random(args.seed))
+        return
     rng = random.Random(args.seed)
     text = topics()
     began = time.perf_counter()
@@ -101,6 +107,27 @@ def main() -> None:
         place = grounder.ground(sentence)
         scores.append(place.score if place else 0.0)
     row("from another text", sum(score > 0 for score in scores) / len(scores), scores, time.perf_counter() - began)
+
+
+def answers(path: str, rng: random.Random) -> None:
+    """Scores of gold answers in their own document and in another, without the floor, and hits of the gold range."""
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    right: list[float] = []
+    wrong: list[float] = []
+    hits = 0
+    for row_number, document in enumerate(rows):
+        grounder = Grounder(document["text"], least=0.0)
+        other = rows[(row_number + rng.randrange(1, len(rows))) % len(rows)]
+        for query in document["queries"]:
+            place = grounder.ground(query["answer"])
+            right.append(place.score if place else 0.0)
+            hits += bool(place) and any(place.start < end and start < place.end for start, end in query["gold"])
+        wrong += [place.score if (place := grounder.ground(q["answer"])) else 0.0 for q in other["queries"]]
+    print(f"{path}: {len(right)} answers; placed inside the gold range: {hits / len(right):.1%}")
+    for name, scores in (("own document", right), ("another document", wrong)):
+        cuts = " ".join(f"{cut:.2f}" for cut in statistics.quantiles(scores, n=10))
+        print(f"{name:18} score deciles {cuts}; at least 0.15: {sum(s >= 0.15 for s in scores) / len(scores):.1%}")
 
 
 def similar(one: str, other: str) -> bool:

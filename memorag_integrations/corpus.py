@@ -87,7 +87,7 @@ def form_corpus(
     if not texts:
         raise InputError("There is nothing to memorize: no document holds any text. Pass at least one that does.")
     passages = check_passages([(document, passage) for document in texts for passage in split(document)])
-    shards = [Shard((document,)) for document in texts]
+    shards = pack(texts, model)
     index = Index.build(texts, passages, embedder, language, progress, cancel)
     known = {} if before is None else {_key(s): m for s, m in zip(before.shards, before.memories, strict=True)}
     memories = []
@@ -99,6 +99,27 @@ def form_corpus(
     if embedder is not None:
         embedder.forget_all_but([passage.text for passage in passages])
     return Corpus({document.id: document for document in texts}, shards, memories, index)
+
+
+def pack(documents: Sequence[Document], model: MemoryModel) -> list[Shard]:
+    """A shard for each document; where the model has a capacity, as many documents in their order as fill it.
+
+    A document larger than that is a shard by itself: the model splits it or refuses it, as its settings say.
+    """
+    if model.capacity is None:
+        return [Shard((document,)) for document in documents]
+    packs: list[list[Document]] = []
+    left = 0
+    between = model.count_tokens(Shard.SEPARATOR)
+    for document in documents:
+        tokens = model.count_tokens(document.text) + between
+        if packs and tokens <= left:
+            packs[-1].append(document)
+            left -= tokens
+        else:
+            packs.append([document])
+            left = model.capacity - tokens
+    return [Shard(tuple(pack)) for pack in packs]
 
 
 def check_passages(cut: Sequence[tuple[Document, Passage]]) -> list[Passage]:

@@ -62,10 +62,12 @@ class Grounder:
 
     Args:
         text: The text.
+        least: Score under which a place is taken for chance.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, least: float = LEAST) -> None:
         self._text = text
+        self._least = least
         forms, starts, ends = words(text)
         self._ids: dict[str, int] = {}
         self._forms = forms
@@ -93,7 +95,7 @@ class Grounder:
             within: Character range to look in; the whole text without it.
 
         Returns:
-            None where nothing better than chance is found (`LEAST`).
+            None where nothing better than chance is found (`least`).
         """
         start, end = within or (0, len(self._text))
         clue = clue[:LONGEST].strip()
@@ -105,7 +107,7 @@ class Grounder:
             return Place(at, at + len(clue), 1.0)
         places = [self._align(forms, *window) for window in self._windows(forms, low, high)]
         best = max((place for place in places if place), key=lambda place: (place.score, -place.start), default=None)
-        return best if best and best.score >= LEAST else None
+        return best if best and best.score >= self._least else None
 
     def _find(self, clue: str, start: int, end: int) -> int | None:
         """Where the clue stands character for character, and not with an end inside a word: "is" is not in "this"."""

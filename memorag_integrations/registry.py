@@ -15,6 +15,11 @@ EMBEDDERS = {
 }
 MEMORY_MODELS = {
     "activation": "memorag_integrations.memories.activation:ActivationMemoryModel",
+    "gist": "memorag_integrations.memories.gist:GistMemory",
+    "llm": "memorag_integrations.memories.llm:LLMMemory",
+}
+LANGUAGE_MODELS = {
+    "huggingface": "memorag_integrations.memories.huggingface:HuggingFaceLLM",
 }
 
 

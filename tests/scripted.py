@@ -111,8 +111,9 @@ def llama_index_llm(script: Script | str, **metadata: Any) -> Any:
         def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
             self.calls.append({"thread": threading.current_thread().name, **kwargs})
             text = script(prompt) if callable(script) else script
+            read = max(90, len(prompt) // 3)
             raw = {
-                "usage": {"prompt_tokens": 90, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 64}}
+                "usage": {"prompt_tokens": read, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 64}}
             }
             return CompletionResponse(text=text, raw=raw)
 
@@ -148,10 +149,11 @@ def lang_chain_llm(script: Script | str, **fields: Any) -> Any:
             self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
         ) -> Any:
             self.calls.append(kwargs)
+            read = max(90, len(str(messages[-1].content)) // 3)
             usage = {
-                "input_tokens": 90,
+                "input_tokens": read,
                 "output_tokens": 7,
-                "total_tokens": 97,
+                "total_tokens": read + 7,
                 "input_token_details": {"cache_read": 64},
             }
             message = AIMessage(content=text_for(messages), usage_metadata=usage)  # type: ignore[arg-type]

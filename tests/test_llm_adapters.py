@@ -326,6 +326,25 @@ def test_usage_adds_up() -> None:
     assert Usage(1, 2, 3, 4.0, 1) + Usage(1, 1, 1, 1.0, 1) == Usage(2, 3, 4, 5.0, 2)
 
 
+@pytest.mark.parametrize("kind", ["llm", "gist"])
+def test_a_store_makes_a_local_model_again(tiny_chat: Path, tmp_path: Path, kind: str) -> None:
+    from memorag_integrations.documents import Document
+    from memorag_integrations.engine import MemoRAG
+    from memorag_integrations.memories.gist import GistMemory
+
+    made = {
+        "llm": lambda: LLMMemory(fresh(tiny_chat, context_window=8000), reply_tokens=8),
+        "gist": lambda: GistMemory(fresh(tiny_chat, context_window=8000), reply_tokens=8, folder=tmp_path / "gists"),
+    }
+    memo = MemoRAG(made[kind]())
+    memo.memorize([Document("Ann opened the meeting.", "minutes")], progress=False, save_dir=tmp_path / "store")
+    loaded = MemoRAG.load(tmp_path / "store")
+    assert loaded.memory_model.fingerprint == memo.memory_model.fingerprint
+    assert loaded.recall("Who?").usage.calls == 1
+    with pytest.raises(InputError, match="language model"):
+        MemoRAG(kind)
+
+
 class TestHuggingFaceMemory(MemoryContract):
     """A random model says nothing usable, so what is checked of its clues is checked with the scripted ones."""
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -33,6 +34,7 @@ class ActivationMemoryModel(MemoryModel):
     """
 
     clues: int = 5
+    reads_scores: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.clues < 1:
@@ -49,6 +51,9 @@ class ActivationMemoryModel(MemoryModel):
     @property
     def capacity(self) -> int | None:
         return None
+
+    def count_tokens(self, text: str) -> int:
+        return len(text) // _CHARACTERS_PER_TOKEN
 
     def form(
         self, shard: Shard, *, progress: Progress | None = None, cancel: threading.Event | None = None

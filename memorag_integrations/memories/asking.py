@@ -67,6 +67,10 @@ def check_llm(llm: object) -> LLM:
     )
 
 
+def no_llm() -> LLM:
+    raise InputError("This memory asks a language model: make it with one, LLMMemory(llm) or GistMemory(llm).")
+
+
 @contextmanager
 def provider_errors(llm: LLM) -> Iterator[None]:
     """What a provider raises comes out as LLMError, in the provider's own words."""

@@ -51,6 +51,9 @@ class CachedMemoryModel(MemoryModel):
         total = getattr(self.model, "usage", None)
         return total if isinstance(total, Usage) else Usage()
 
+    def count_tokens(self, text: str) -> int:
+        return self.model.count_tokens(text)
+
     def form(
         self, shard: Shard, *, progress: Progress | None = None, cancel: threading.Event | None = None
     ) -> CachedMemory:

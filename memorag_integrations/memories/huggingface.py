@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..clues import Usage
-from ..contracts import LLM, Completion
+from ..contracts import LLM, Completion, Config
 from ..documents import clean_text
 from ..errors import InputError, LLMError, MissingExtraError
 
@@ -74,6 +74,14 @@ class HuggingFaceLLM(LLM):
     @property
     def name(self) -> str:
         return f"HuggingFaceLLM {Path(self._source).name if Path(self._source).exists() else self._source}"
+
+    @property
+    def config(self) -> Config | None:
+        """How a store makes it again: for a folder only, so that loading a store downloads nothing."""
+        if not Path(self._source).is_dir():
+            return None
+        settings = {"device": self._device, "dtype": self._dtype, "context_window": self._window, "chat": self._chat}
+        return {"kind": "huggingface", "model": str(Path(self._source).resolve()), **settings}
 
     @cached_property
     def context_window(self) -> int | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..clue_parsing import Reply
-from ..clues import Clue, ClueKind, Grounding, Recall, Usage
+from ..clues import NO_CLUES, Clue, ClueKind, Grounding, Recall, Usage
 from ..documents import Shard
 
 Placing = Callable[[str], tuple[int, int, float] | None]
@@ -67,8 +67,7 @@ def _confidence(kind: ClueKind, score: float, rank: int) -> float:
 def say_if_empty(recall: Recall) -> Recall:
     if recall.clues:
         return recall
-    said = "The language model gave no usable clue; the search goes on with the query alone."
-    return replace(recall, warnings=(*recall.warnings, said))
+    return replace(recall, warnings=(*recall.warnings, NO_CLUES))
 
 
 def cut_prompt(usage: Usage, expected: int) -> list[str]:
