@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -91,15 +92,15 @@ class Answering:
     def stream_summary(self, document_id: str | None = None) -> Iterator[str]:
         """`summarize` in pieces as it is written, once the parts are read."""
         writer = self.writer
-        text, usage = writer.reduce(self._whole(document_id))
+        prompt, usage = writer.summary_prompt(self._whole(document_id))
         self.meter.add(usage)
-        return writer.stream(writer.summary_prompt(text))
+        return writer.stream(prompt)
 
     async def astream_summary(self, document_id: str | None = None) -> AsyncIterator[str]:
         writer = self.writer
-        text, usage = await writer.areduce(self._whole(document_id))
+        prompt, usage = await asyncio.to_thread(writer.summary_prompt, self._whole(document_id))
         self.meter.add(usage)
-        async for piece in writer.astream(writer.summary_prompt(text)):
+        async for piece in writer.astream(prompt):
             yield piece
 
     @property
