@@ -20,7 +20,7 @@ from ..grounding import Grounder
 from ..prompts import Prompts, fence, prompts_for
 from ..prompts.languages import detect, reply_sentence
 from ..stretches import Range
-from ..tokens import Count, counter
+from ..tokens import Count, counter, estimate_tokens
 from .asking import UsageMeter, aask, ask, check_llm, no_llm
 from .placing import cut_prompt, placed_clues, say_if_empty
 
@@ -211,7 +211,7 @@ class AskedMemory(Memory):
     def _recall(self, query: str, part: Range, prompt: str, completion: Completion) -> Recall:
         reply = parse_reply(completion.text, most=max(self.model.spans, self.model.questions))
         clues, dropped = placed_clues(reply, lambda clue: self.place(clue, part), self.shard, self.text, query)
-        warnings = [*reply.warnings, *dropped, *cut_prompt(completion.usage, self.model.count(prompt))]
+        warnings = [*reply.warnings, *dropped, *cut_prompt(completion.usage, estimate_tokens(prompt))]
         answer = next((clue.text for clue in clues if clue.kind == "answer"), None)
         return Recall(query, clues, answer, completion.usage, warnings)
 

@@ -289,7 +289,15 @@ class _Writing:
             model = self.model
             chains = [[self._prompt(texts[i])] for i in missing]
             limits = (model.reply_tokens, model.together)
-            ask(model.llm, chains, max_tokens=limits[0], together=limits[1], cancel=self.cancel, arrived=keep)
+            ask(
+                model.llm,
+                chains,
+                max_tokens=limits[0],
+                together=limits[1],
+                cancel=self.cancel,
+                arrived=keep,
+                batch=True,
+            )
         lost = sum(gist is None for gist in gists)
         return [gist or self._lead(text) for gist, text in zip(gists, texts, strict=True)], lost
 

@@ -148,7 +148,7 @@ async def test_retrieval_with_it_in_the_host(server: Server, host: str) -> None:
         found = [document.page_content for document in retriever.invoke("How much money for lamps?")]
         found_async = [document.page_content for document in await retriever.ainvoke("How much money for lamps?")]
     assert found[0] == found_async[0] == texts[1]
-    assert retriever.memo.usage.calls >= 2
+    assert retriever.memo.usage.calls == 1  # the clue cache knew the second
 
 
 @pytest.mark.parametrize("host", MEMORIES)
