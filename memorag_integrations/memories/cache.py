@@ -53,6 +53,11 @@ class CachedMemoryModel(MemoryModel):
         return self.model.capacity
 
     @property
+    def together(self) -> int:
+        """Memories that may be asked at once."""
+        return int(getattr(self.model, "together", 1))
+
+    @property
     def usage(self) -> Usage:
         """Of everything asked through the model, where it keeps count."""
         total = getattr(self.model, "usage", None)
