@@ -22,6 +22,7 @@ from .fusion import Fusion
 from .index.embedders import CheckedEmbedder, build_embedder, resolve_embedder
 from .index.index import Index
 from .index.terms import TermIndex
+from .memories.cache import cached
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def load(folder: Path, embedder: str | Embedder | None, model: MemoryModel | Non
         made_by = None if rows.meta["embedder"] is None else _Maker.of(rows.meta["embedder"])
         memory_config, memory_fingerprint = rows.meta["memory"]["config"], rows.meta["memory"]["fingerprint"]
     checked = _embedder(made_by, resolve_embedder(embedder))
-    memory_model = _memory_model(memory_config, memory_fingerprint, model)
+    memory_model = cached(_memory_model(memory_config, memory_fingerprint, model))
     with _whole(folder):
         documents = {
             id: Document(text, id, _mapping(metadata), None if host is None else _mapping(host))

@@ -148,3 +148,12 @@ def test_the_writer_is_not_in_the_store(tmp_path):
     memorized(generator=ScriptedLLM("x")).save(tmp_path / "store")
     loaded = MemoRAG.load(tmp_path / "store", generator=ScriptedLLM("Anna."))
     assert loaded.answer(QUERY).text == "Anna."
+
+
+def test_a_loaded_memory_keeps_its_recalls_too(tmp_path):
+    llm = ScriptedLLM(clues_or_text)
+    memorized(memory=LLMMemory(llm)).save(tmp_path / "store")
+    loaded = MemoRAG.load(tmp_path / "store", memory=LLMMemory(llm))
+    first = loaded.recall(QUERY)
+    assert loaded.recall(QUERY).clues == first.clues
+    assert len(llm.prompts) == loaded.usage.calls == 1
