@@ -1,4 +1,4 @@
-"""Fit how much a clue counts by its nearness to the query: the two constants of `fusion.clue_weights`.
+"""Fit how much a clue counts, by its nearness to the query and its grounding: the constants of `fusion.clue_weights`.
 
     python benchmarks/fit_clues.py --data TRAIN.jsonl.gz --data OTHER.jsonl.gz --embedder minilm
 
@@ -22,6 +22,7 @@ from scipy.optimize import minimize
 
 from memorag_integrations import MemoRAG, fusion
 from memorag_integrations.contracts import Scores
+from memorag_integrations.grounding import Grounder
 
 GRID = np.array([0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0])
 KINDS = ("gold", "wrong document", "wrong question")
@@ -42,31 +43,31 @@ def main(data: tuple[Path, ...], embedder: str, cache: Path | None, seed: int) -
         sample for number, path in enumerate(data) for sample in measure(engine, path, number, embedder, cache, seed)
     ]
     group, document, kind = (np.array([sample[i] for sample in samples]) for i in range(3))
-    near, values = np.array([sample[3] for sample in samples]), np.array([sample[4] for sample in samples])
+    signals, values = np.array([sample[3] for sample in samples]), np.array([sample[4] for sample in samples])
     cell = group * len(KINDS) + kind
     importance = 1 / np.bincount(cell)[cell]
-    print(f"ev8k, {', '.join(KINDS)}, of each set; {'overlap' if embedder == 'none' else 'nearness'}")
-    show("no clue", np.zeros(len(near)), cell, values)
-    found = fit(near, values.mean(axis=2), importance)
-    show(f"fitted {found.round(2)}", weight(found, near), cell, values)
-    held = np.zeros(len(near))
+    print(f"ev8k, {', '.join(KINDS)}, of each set; {'overlap' if embedder == 'none' else 'nearness'}, grounding, bias")
+    show("no clue", np.zeros(len(signals)), cell, values)
+    found = fit(signals, values.mean(axis=2), importance)
+    show(f"fitted {found.round(2)}", weight(found, signals), cell, values)
+    held = np.zeros(len(signals))
     for fold in range(5):
         out = document % 5 == fold
-        held[out] = weight(fit(near[~out], values[~out].mean(axis=2), importance[~out]), near[out])
+        held[out] = weight(fit(signals[~out], values[~out].mean(axis=2), importance[~out]), signals[out])
     show("fitted to the other documents", held, cell, values)
     own = np.array(fusion.OVERLAP if embedder == "none" else fusion.NEARNESS)
-    show(f"in use {own}", weight(own, near), cell, values)
+    show(f"in use {own}", weight(own, signals), cell, values)
 
 
 def measure(
     engine: MemoRAG, path: Path, group: int, embedder: str, cache: Path | None, seed: int
-) -> Iterator[tuple[int, int, int, float, list[list[float]]]]:
-    """(set, document, kind, nearness, [weight of the grid][budget] → share of gold found) for every query and clue."""
+) -> Iterator[tuple[int, int, int, tuple[float, float], list[list[float]]]]:
+    """(set, document, kind, signals, [weight of the grid][budget] → share of gold found) for every query and clue."""
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         documents = [document for document in map(json.loads, lines) if document["queries"]]
     chance = random.Random(seed)
     for number, document in enumerate(documents):
-        memo = remember(engine, [document], cache, embedder)
+        memo, grounder = remember(engine, [document], cache, embedder), Grounder(document["text"])
         for query in document["queries"]:
             elsewhere = chance.choice([other for other in documents if other is not document])
             same = [other["answer"] for other in document["queries"] if other is not query]
@@ -79,7 +80,15 @@ def measure(
             asked, *told = memo._scores(memo.corpus, texts, memo._embed(texts), None)
             for kind, scores in zip([i for i, clue in enumerate(clues) if clue.strip()], told, strict=True):
                 [near] = fusion.nearness(asked, [scores])
-                yield group, number, kind, near, [shares(asked, scores, w, query["gold"], memo.fusion) for w in GRID]
+                place = grounder.ground(scores.text)
+                grounding = place.score if place else 0.0
+                yield (
+                    group,
+                    number,
+                    kind,
+                    (near, grounding),
+                    [shares(asked, scores, w, query["gold"], memo.fusion) for w in GRID],
+                )
 
 
 def shares(query: Scores, clue: Scores, weight: float, gold: list[list[int]], settings: fusion.Fusion) -> list[float]:
@@ -97,8 +106,8 @@ def shares(query: Scores, clue: Scores, weight: float, gold: list[list[int]], se
     return found
 
 
-def weight(constants: np.ndarray, near: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-(constants[0] * near + constants[1])))
+def weight(constants: np.ndarray, signals: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-(signals @ constants[:2] + constants[2])))
 
 
 def interpolated(weights: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -109,14 +118,14 @@ def interpolated(weights: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, n
     return values[rows, left] + slope * (weights - GRID[left]), slope
 
 
-def fit(near: np.ndarray, values: np.ndarray, importance: np.ndarray) -> np.ndarray:
+def fit(signals: np.ndarray, values: np.ndarray, importance: np.ndarray) -> np.ndarray:
     def loss(constants: np.ndarray) -> tuple[float, np.ndarray]:
-        w = weight(constants, near)
+        w = weight(constants, signals)
         value, slope = interpolated(w, values)
         pull = importance * slope * w * (1 - w)
-        return -float((importance * value).sum()), -np.array([(pull * near).sum(), pull.sum()])
+        return -float((importance * value).sum()), -np.append(pull @ signals, pull.sum())
 
-    starts = ([2.0, -2.0], [5.0, -3.5], [8.0, -5.0])
+    starts = ([2.0, 0.0, -2.0], [5.0, 1.0, -3.5], [8.0, 2.0, -5.0])
     return min((minimize(loss, start, jac=True, method="L-BFGS-B") for start in starts), key=lambda best: best.fun).x
 
 

@@ -280,11 +280,10 @@ class MemoRAG(Persisting, Answering):
         self, corpus: Corpus, every: Sequence[Scores], recall: Recall, selection: Selection, merge: bool
     ) -> list[Evidence]:
         query, clues = every[0], every[1:]
-        weights = fusing.clue_weights(query, clues)
-        reasons = Reasons(
-            query, clues, weights, weighted(recall, {c.text: w for c, w in zip(clues, weights, strict=True)})
-        )
-        return finish(corpus, fusing.rank(query, clues, weights, self.fusion), reasons, selection, merge)
+        weights = fusing.clue_weights(query, clues, [groundedness(recall, clue.text) for clue in clues])
+        said = weighted(recall, {clue.text: weight for clue, weight in zip(clues, weights, strict=True)})
+        fused = fusing.rank(query, clues, weights, self.fusion)
+        return finish(corpus, fused, Reasons(query, clues, weights, said), selection, merge)
 
     def _check_mode(self, mode: str) -> None:
         if mode not in get_args(Mode):
@@ -315,6 +314,14 @@ def baseline(corpus: Corpus, scores: Scores, mode: Mode, selection: Selection, m
 def to_search(recall: Recall) -> list[str]:
     """Each clue's text once; none where the clues are the query's own scores' peaks."""
     return list(dict.fromkeys(c.text for c in recall.clues if c.text != recall.query)) if recall.fuse else []
+
+
+def groundedness(recall: Recall, text: str) -> float:
+    """How well the clue of this text is grounded; a surrogate question need not be."""
+    said = [clue for clue in recall.clues if clue.text == text]
+    if all(clue.kind == "question" for clue in said):
+        return fusing.UNGROUNDED
+    return max(clue.grounding.score if clue.grounding else 0.0 for clue in said)
 
 
 def with_query(scores: Scores, vectors: Floats | None) -> Floats | None:

@@ -9,7 +9,7 @@
 z is zero mean and unit deviation over the candidates. A clue is one more h, joined to the query's before all this by a
 soft maximum: it adds places, and cannot vote the query's down.
 
-    w = sigmoid(5 nearness - 3.5)           nearness: cos(query, clue) over the query's cosine with its nearest passage
+    w = sigmoid(5 near + 2 grounding - 4.1) near: cos(query, clue) over the query's cosine with its nearest passage
     g = h_clue sqrt(min(1, max h / max h_clue))
     h = z(log(exp(h) + max over clues of w exp(g)))
 """
@@ -38,9 +38,12 @@ _HIGHEST = 40.0
 """Deviations above the mean from which one hit is as good as another, so that it does not level all the others."""
 
 
-NEARNESS = (5.0, -3.5)
-OVERLAP = (7.5, -2.2)
-"""Of a clue's weight: slope and bias over its nearness to the query, with an embedder and without one."""
+NEARNESS = (5.0, 2.0, -4.1)
+OVERLAP = (7.5, 2.0, -2.8)
+"""Of a clue's weight: slopes over its nearness to the query and its grounding, and bias; with an embedder and without."""
+
+UNGROUNDED = 0.3
+"""What counts as the grounding of a clue that need not stand in the text: a surrogate question."""
 
 _LEAST_NEAREST = 0.05
 """Where not even the nearest passage resembles the query, its cosine counts as this."""
@@ -126,14 +129,22 @@ def join(own: Doubles, clues: Sequence[Doubles], weights: Sequence[float]) -> Do
     return standardize(np.logaddexp(np.minimum(own, _HIGHEST), loudest))
 
 
-def clue_weights(query: Scores, clues: Sequence[Scores]) -> list[float]:
-    """How much each clue counts beside the query's 1: a logistic function of its nearness, so never as much.
+def clue_weights(query: Scores, clues: Sequence[Scores], groundings: Sequence[float]) -> list[float]:
+    """How much each clue counts beside the query's 1: a logistic function of two things, so never as much.
 
-    The constants come from QMSum's training meetings and needle questions (`benchmarks/fit_clues.py`); without an
-    embedder they are more cautious than the fit.
+    What they are: how near the clue is to the query, and how well it stands in the text. The constants come from
+    QMSum's training meetings and needle questions (`benchmarks/fit_clues.py`), rounded to the side of caution.
+
+    Args:
+        query: The query's scores.
+        clues: Each clue's.
+        groundings: How well each is grounded, in [0, 1]; `UNGROUNDED` where that says nothing.
     """
-    slope, bias = OVERLAP if query.vector is None else NEARNESS
-    return [float(1 / (1 + np.exp(-(slope * near + bias)))) for near in nearness(query, clues)]
+    near_slope, grounding_slope, bias = OVERLAP if query.vector is None else NEARNESS
+    return [
+        float(1 / (1 + np.exp(-(near_slope * near + grounding_slope * grounding + bias))))
+        for near, grounding in zip(nearness(query, clues), groundings, strict=True)
+    ]
 
 
 def nearness(query: Scores, clues: Sequence[Scores]) -> list[float]:
