@@ -1,0 +1,172 @@
+"""Attention in parts: each part is computed by itself, without a mask where it can be, and merged by log-sum-exp.
+
+A window attends to the memory without a mask and to itself causally; branches attend to a prefix that they share
+without a mask and to their own entries with a small one. Neither needs a dense mask over the memory nor a copy of it,
+and grouped heads read the same keys and values in place. The merge is that of blockwise softmax (Milakov and
+Gimelshein, arXiv 1805.02867; for shared prefixes Juravsky et al., arXiv 2402.05099).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+IMPLEMENTATION = "memorag_parts"
+"""The name under which `register` tells transformers of it."""
+BLOCK_SCORES = 1 << 22
+"""Most attention scores that the plain kernel holds at once, per head."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Keys and values that the queries attend to.
+
+    Args:
+        keys, values: [batch, kv heads, length, head size]; may be views of larger buffers.
+        mask: bool [queries, length], True where a query sees a key; None for all.
+        causal: Query i sees keys 0 … i of this part.
+    """
+
+    keys: Tensor
+    values: Tensor
+    mask: Tensor | None = None
+    causal: bool = False
+
+
+class Prefix(Protocol):
+    """What lies before a cache's own entries and is shared."""
+
+    def parts(self, layer: int) -> list[Part]: ...
+
+
+def register() -> str:
+    """Make `attention_in_parts` known to transformers, and return its name there."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(IMPLEMENTATION, attention_in_parts)
+    return IMPLEMENTATION
+
+
+def attention_in_parts(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    prefix: Prefix | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """The attention function that transformers calls in every layer. A sliding window is ignored.
+
+    Args:
+        module: The layer's attention; its `layer_idx` picks the layer of `prefix`.
+        query: [batch, heads, queries, head size].
+        key, value: [batch, kv heads, length, head size]: the cache's own entries, the queries' last.
+        attention_mask: bool [1, 1, queries, length] over the own entries; None for plain causal.
+        scaling: Of the scores; None for 1 / sqrt(head size).
+        prefix: Entries before the own ones, seen by every query or as its parts say.
+
+    Returns:
+        [batch, queries, heads, head size], and None for the weights.
+    """
+    count, length = query.shape[2], key.shape[2]
+    before = [] if prefix is None else prefix.parts(module.layer_idx)  # type: ignore[arg-type]
+    if attention_mask is not None:
+        own = [Part(key, value, mask=attention_mask[0, 0])]
+    elif count == 1:
+        own = [Part(key, value)]
+    else:
+        past = length - count
+        own = [Part(key[:, :, past:], value[:, :, past:], causal=True)]
+        if past:
+            own.append(Part(key[:, :, :past], value[:, :, :past]))
+    output = attend(query, [*before, *own], scaling)
+    return output.transpose(1, 2), None
+
+
+def attend(query: Tensor, parts: Sequence[Part], scale: float | None = None) -> Tensor:
+    """Attention of `query` over all parts together.
+
+    Args:
+        query: [batch, heads, queries, head size].
+        parts: At least one; each query must see at least one key of one of them.
+        scale: Of the scores; None for 1 / sqrt(head size).
+
+    Returns:
+        [batch, heads, queries, head size], of the query's dtype.
+    """
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    total, lse = _attend_part(query, parts[0], scale)
+    for part in parts[1:]:
+        output, other = _attend_part(query, part, scale)
+        # Both weights from one sigmoid: they add up to one, and a part that a query does not see weighs nothing.
+        weight = torch.sigmoid(other - lse).nan_to_num_(0.0).unsqueeze(-1)
+        total = torch.lerp(total.float(), output.float(), weight)
+        lse = torch.logaddexp(lse, other)
+    return total.to(query.dtype)
+
+
+def _attend_part(query: Tensor, part: Part, scale: float) -> tuple[Tensor, Tensor]:
+    """Output [batch, heads, queries, head size] and log-sum-exp of the scores, float32 [batch, heads, queries]."""
+    batch, heads, count, size = query.shape
+    kv_heads, length = part.keys.shape[1], part.keys.shape[2]
+    groups = heads // kv_heads
+    if part.mask is None and not part.causal:
+        # All heads of a group and all queries see the same keys: one long list of queries for each key head.
+        packed = query.reshape(batch, kv_heads, groups * count, size)
+        output, lse = _kernel(packed, part.keys, part.values, scale, False)
+        return output.reshape(batch, heads, count, size), lse.reshape(batch, heads, count)
+    if part.causal and count == length:
+        # One batch row for each key head, and the group's heads share it by a stride of zero.
+        rows = query.reshape(batch * kv_heads, groups, count, size)
+        output, lse = _kernel(rows, _shared(part.keys, groups), _shared(part.values, groups), scale, True)
+        return output.reshape(batch, heads, count, size), lse.reshape(batch, heads, count)
+    mask = part.mask
+    if mask is None:
+        mask = torch.ones(count, length, dtype=torch.bool, device=query.device).tril(length - count)
+    packed = query.reshape(batch, kv_heads, groups * count, size)
+    output, lse = _plain(packed, part.keys, part.values, scale, mask.repeat(groups, 1))
+    return output.reshape(batch, heads, count, size), lse.reshape(batch, heads, count)
+
+
+def _shared(tensor: Tensor, groups: int) -> Tensor:
+    batch, kv_heads, length, size = tensor.shape
+    return tensor.flatten(0, 1).unsqueeze(1).expand(batch * kv_heads, groups, length, size)
+
+
+def _kernel(query: Tensor, keys: Tensor, values: Tensor, scale: float, causal: bool) -> tuple[Tensor, Tensor]:
+    """The fastest kernel at hand that also gives the log-sum-exp."""
+    if query.device.type == "cpu":
+        output, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            query, keys, values, 0.0, causal, scale=scale
+        )
+        return output, lse
+    if query.device.type == "cuda" and query.dtype in (torch.bfloat16, torch.float16):
+        output, lse, *_ = torch.ops.aten._scaled_dot_product_flash_attention(
+            query, keys, values, 0.0, causal, False, scale=scale
+        )
+        return output, lse
+    count, length = query.shape[2], keys.shape[2]
+    mask = torch.ones(count, length, dtype=torch.bool, device=query.device).tril() if causal else None
+    return _plain(query, keys, values, scale, mask)
+
+
+def _plain(query: Tensor, keys: Tensor, values: Tensor, scale: float, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Matrix products and a softmax in float32, some rows at a time."""
+    outputs, sums = [], []
+    rows = max(1, BLOCK_SCORES // max(1, keys.shape[2]))
+    transposed = keys.transpose(2, 3)
+    for start in range(0, query.shape[2], rows):
+        scores = torch.matmul(query[:, :, start : start + rows], transposed).float().mul_(scale)
+        if mask is not None:
+            scores.masked_fill_(~mask[start : start + rows], float("-inf"))
+        lse = torch.logsumexp(scores, -1)
+        weights = scores.sub_(lse.unsqueeze(-1)).exp_().nan_to_num_(0.0)
+        outputs.append(torch.matmul(weights.to(values.dtype), values))
+        sums.append(lse)
+    return torch.cat(outputs, 2), torch.cat(sums, 2)
