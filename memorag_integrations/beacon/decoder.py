@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..decoding.attention import Prefix
 from ..decoding.cache import GrowingCache
+from ..decoding.matmul import quicken
 from ..errors import InputError, MemoryModelError
 from .compaction import compact
 from .layout import Layout, Step, reach, smallest_ratio
@@ -78,6 +79,8 @@ class BeaconDecoder:
             )
         self.tensors = {}
         self.model.eval()
+        if self.device.type == "cpu":
+            quicken(self.model)
 
     def _route_projections(self) -> set[str]:
         names = set()

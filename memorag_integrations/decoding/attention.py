@@ -15,10 +15,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from . import matmul
+
 IMPLEMENTATION = "memorag_parts"
 """The name under which `register` tells transformers of it."""
 BLOCK_SCORES = 1 << 22
 """Most attention scores that the plain kernel holds at once, per head."""
+CACHED_SCORES = 1 << 20
+"""Scores that the blocked kernel holds at once: 4 MiB of float32, which stay in the CPU's caches."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Part:
     Args:
         keys, values: [batch, kv heads, length, head size]; may be views of larger buffers.
         mask: bool [queries, length], True where a query sees a key; None for all.
-        causal: Query i sees keys 0 … i of this part.
+        causal: Query i of n sees keys 0 … length - n + i of this part.
     """
 
     keys: Tensor
@@ -80,6 +84,8 @@ def attention_in_parts(
         own = [Part(key, value, mask=attention_mask[0, 0])]
     elif count == 1:
         own = [Part(key, value)]
+    elif matmul.fast(query, count):
+        own = [Part(key, value, causal=True)]
     else:
         past = length - count
         own = [Part(key[:, :, past:], value[:, :, past:], causal=True)]
@@ -116,6 +122,8 @@ def _attend_part(query: Tensor, part: Part, scale: float) -> tuple[Tensor, Tenso
     batch, heads, count, size = query.shape
     kv_heads, length = part.keys.shape[1], part.keys.shape[2]
     groups = heads // kv_heads
+    if part.mask is None and matmul.fast(query, count):
+        return _blocked(query, part.keys, part.values, scale, length - count if part.causal else length)
     if part.mask is None and not part.causal:
         # All heads of a group and all queries see the same keys: one long list of queries for each key head.
         packed = query.reshape(batch, kv_heads, groups * count, size)
@@ -154,6 +162,41 @@ def _kernel(query: Tensor, keys: Tensor, values: Tensor, scale: float, causal: b
     count, length = query.shape[2], keys.shape[2]
     mask = torch.ones(count, length, dtype=torch.bool, device=query.device).tril() if causal else None
     return _plain(query, keys, values, scale, mask)
+
+
+def _blocked(query: Tensor, keys: Tensor, values: Tensor, scale: float, past: int) -> tuple[Tensor, Tensor]:
+    """Rows in blocks, each against all keys it sees in one product: for CPUs, float32.
+
+    A block is the same few queries of all heads of a group. Of a causal part nothing beyond a block's last query is
+    computed, and only its own corner is masked.
+
+    Args:
+        past: Query i sees keys 0 … past + i, and no more than there are.
+    """
+    batch, heads, count, size = query.shape
+    kv_heads, length = keys.shape[1], keys.shape[2]
+    groups = heads // kv_heads
+    grouped = query.reshape(batch, kv_heads, groups, count, size)
+    output = torch.empty_like(grouped)
+    sums = torch.empty(batch, kv_heads, groups, count, dtype=torch.float32)
+    rows = max(8, min(512, CACHED_SCORES // length) // groups)
+    corner = torch.full((rows, rows), float("-inf")).triu_(1)
+    for start in range(0, count, rows):
+        stop = min(count, start + rows)
+        seen = min(length, past + stop)
+        for b in range(batch):
+            for h in range(kv_heads):
+                block = (grouped[b, h, :, start:stop] * scale).reshape(-1, size)
+                scores = matmul.product(block, keys[b, h, :seen]).view(groups, stop - start, seen)
+                if past + start + 1 < length:
+                    scores[:, :, past + start :] += corner[: stop - start, : seen - past - start]
+                most = scores.amax(-1, keepdim=True)
+                weights = scores.sub_(most).exp_()
+                total = weights.sum(-1, keepdim=True)
+                mixed = matmul.product(weights.view(-1, seen), values[b, h, :seen].T).view(groups, -1, size)
+                torch.div(mixed, total, out=output[b, h, :, start:stop])
+                sums[b, h, :, start:stop] = (most + total.log_()).squeeze(-1)
+    return output.view(query.shape), sums.view(batch, heads, count)
 
 
 def _plain(query: Tensor, keys: Tensor, values: Tensor, scale: float, mask: Tensor | None) -> tuple[Tensor, Tensor]:
