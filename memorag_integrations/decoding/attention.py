@@ -23,6 +23,8 @@ BLOCK_SCORES = 1 << 22
 """Most attention scores that the plain kernel holds at once, per head."""
 CACHED_SCORES = 1 << 20
 """Scores that the blocked kernel holds at once: 4 MiB of float32, which stay in the CPU's caches."""
+LENGTH_STEP = 128
+"""Keys that the blocked kernel's products grow by from block to block."""
 
 
 @dataclass(frozen=True)
@@ -179,16 +181,17 @@ def _blocked(query: Tensor, keys: Tensor, values: Tensor, scale: float, past: in
     grouped = query.reshape(batch, kv_heads, groups, count, size)
     output = torch.empty_like(grouped)
     sums = torch.empty(batch, kv_heads, groups, count, dtype=torch.float32)
-    rows = max(8, min(512, CACHED_SCORES // length) // groups)
-    corner = torch.full((rows, rows), float("-inf")).triu_(1)
+    # Powers of two, and lengths in steps: oneDNN keeps compiled code for every shape it has seen.
+    rows = max(8, 1 << (min(512, CACHED_SCORES // length) // groups).bit_length() - 1)
+    corner = torch.full((rows, rows + LENGTH_STEP), float("-inf")).triu_(1)
     for start in range(0, count, rows):
         stop = min(count, start + rows)
-        seen = min(length, past + stop)
+        seen = min(length, -(-(past + stop) // LENGTH_STEP) * LENGTH_STEP)
         for b in range(batch):
             for h in range(kv_heads):
                 block = (grouped[b, h, :, start:stop] * scale).reshape(-1, size)
                 scores = matmul.product(block, keys[b, h, :seen]).view(groups, stop - start, seen)
-                if past + start + 1 < length:
+                if past + start + 1 < seen:
                     scores[:, :, past + start :] += corner[: stop - start, : seen - past - start]
                 most = scores.amax(-1, keepdim=True)
                 weights = scores.sub_(most).exp_()

@@ -1,0 +1,115 @@
+"""Branches: several sequences that go on from one prefix, in one pass, without a copy of it.
+
+A batch would hold the prefix once for each row. Here the branches' tokens stand one after another in a single
+sequence: each has its own position ids, all attend to the prefix where it lies, and a small mask over the branches'
+own entries keeps them apart. The prefix is only ever read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .attention import Part
+from .cache import GrowingCache
+
+Entries = Sequence[tuple[Tensor, Tensor]]
+"""Keys and values of each layer, [1, kv heads, length, head size]."""
+LEAST_DEAD = 1024
+"""Entries that no branch sees any more before the own cache is packed."""
+
+
+class SharedPrefix:
+    """What all branches see, and behind it a tail that each sees until it leaves it behind.
+
+    Args:
+        entries: The frozen keys and values.
+        tail: How many of the last entries are the tail.
+        branches: How many.
+    """
+
+    def __init__(self, entries: Entries, tail: int, branches: int) -> None:
+        self.entries, self.tail = entries, tail
+        self.length = entries[0][0].shape[2] if entries else 0
+        self.sees_tail = [True] * branches
+        self._mask: Tensor | None = None
+        self._end = self.length
+
+    def look(self, owners: Sequence[int], device: torch.device) -> None:
+        """Prepare for a pass whose rows belong to these branches."""
+        seeing = [self.sees_tail[owner] for owner in owners]
+        mixed = self.tail > 0 and any(seeing) and not all(seeing)
+        self._end = self.length if all(seeing) else self.length - self.tail
+        self._mask = torch.tensor(seeing, device=device).unsqueeze(1).expand(-1, self.tail) if mixed else None
+
+    def parts(self, layer: int) -> list[Part]:
+        keys, values = self.entries[layer]
+        parts = [Part(keys[:, :, : self._end], values[:, :, : self._end])] if self._end else []
+        if self._mask is not None:
+            parts.append(Part(keys[:, :, self._end :], values[:, :, self._end :], self._mask))
+        return parts
+
+
+class BranchCache(GrowingCache):
+    """The branches' own entries, in the order they came, and which branch sees which."""
+
+    def __init__(self, layers: int, branches: int) -> None:
+        super().__init__(layers)
+        self.branches = branches
+        self.owners: list[int] = []
+        self.alive: list[bool] = []
+
+    def admit(self, owners: Sequence[int], device: torch.device) -> Tensor | None:
+        """Note that a pass will append rows of these branches, and give its mask: bool [1, 1, rows, entries].
+
+        None where plain causal attention says the same.
+        """
+        before = len(self.owners)
+        self.owners += owners
+        self.alive += [True] * len(owners)
+        if len(set(self.owners)) == 1 and all(self.alive):
+            return None
+        entry = torch.tensor(self.owners, device=device)
+        alive = torch.tensor(self.alive, device=device)
+        order = torch.arange(len(self.owners), device=device)
+        rows = slice(before, len(self.owners))
+        seen = (entry[rows, None] == entry) & alive & (order[rows, None] >= order)
+        return seen[None, None]
+
+    def retract(self, length: int) -> None:
+        """Forget what came after the first `length` entries: a pass failed."""
+        del self.owners[length:], self.alive[length:]
+        self.truncate(length)
+
+    def adopt(self, owner: int, entries: Entries) -> None:
+        """Append entries that come from elsewhere."""
+        count = entries[0][0].shape[2]
+        for layer, (keys, values) in enumerate(entries):
+            self.update(keys, values, layer)
+        self.owners += [owner] * count
+        self.alive += [True] * count
+
+    def slots(self, owner: int) -> list[int]:
+        """The entries that a branch sees, in order."""
+        return [i for i, (o, alive) in enumerate(zip(self.owners, self.alive, strict=True)) if alive and o == owner]
+
+    def forget(self, slots: Sequence[int]) -> None:
+        """Hide entries from everyone."""
+        for slot in slots:
+            self.alive[slot] = False
+
+    def pack(self) -> list[int] | None:
+        """Drop hidden entries where they are many. Gives the old place of each entry kept, or None for no change."""
+        kept = [i for i, alive in enumerate(self.alive) if alive]
+        if len(self.alive) - len(kept) < max(LEAST_DEAD, len(kept)):
+            return None
+        index = torch.tensor(kept, device=self.layers[0].keys.device)
+        for layer in self.layers:
+            for buffer in layer.buffers:
+                buffer[:, :, : len(kept)] = buffer.index_select(2, index)
+        self.truncate(len(kept))
+        self.owners = [self.owners[i] for i in kept]
+        self.alive = [True] * len(kept)
+        return kept
