@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -82,38 +82,83 @@ class Embedder(Protocol):
 
 
 @dataclass(frozen=True)
-class Scores:
-    """What the index says of one text, for every candidate passage. Computed once; memory and fusion read it.
+class Candidates:
+    """The passages that compete for one query, grouped by document and in the order of the text.
 
     Args:
-        text: The query, or a clue.
-        passages: The candidates [n], grouped by document, in the order of the text.
+        passages: [n].
+        document: int32 [n], the number of each passage's document; equal numbers stand together.
+        centre: float64 [n], the middle of each passage in its document, in characters; rising within a document.
+        median_length: Of all the corpus's passages, in characters: the unit of distance in a text.
+    """
+
+    passages: Sequence[Passage]
+    document: NDArray[np.int32]
+    centre: NDArray[np.float64]
+    median_length: float
+
+    @property
+    def firsts(self) -> NDArray[np.intp]:
+        """Row of the first candidate of each document, rising."""
+        return np.flatnonzero(np.diff(self.document, prepend=-1))
+
+    def take(self, rows: NDArray[np.intp]) -> Candidates:
+        """Those at `rows`, which must rise."""
+        return Candidates(
+            [self.passages[row] for row in rows], self.document[rows], self.centre[rows], self.median_length
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signals:
+    """What the index says of one text (a query or a clue), for every candidate.
+
+    Args:
+        text: The text.
+        candidates: The n passages scored.
         bm25: float32 [n], zero where no term is shared.
         dense: float32 [n], cosines; None without an embedder.
-        activation: float32 [n], what fusion makes of the two, spread along the text; zero mean and unit deviation.
         known_terms: Share of the text's terms that occur in the corpus, in [0, 1].
         vector: The text's own vector, float32 [dimension], or None.
     """
 
     text: str
-    passages: Sequence[Passage]
+    candidates: Candidates
     bm25: Floats
-    dense: Floats | None
-    activation: Floats
+    dense: Floats | None = None
     known_terms: float = 0.0
     vector: Floats | None = None
 
-    def of_documents(self, ids: set[str]) -> Scores:
+
+@dataclass(frozen=True, kw_only=True)
+class Scores(Signals):
+    """Signals, and what fusion makes of them. Computed once a text; memories and the ranking read the same.
+
+    Args:
+        own: float32 [n], how well each passage answers by itself: the signals on one scale, zero mean, unit deviation.
+        activation: float32 [n], `own` spread along each document: how well its neighbourhood answers.
+    """
+
+    own: Floats
+    activation: Floats
+
+    def of_documents(self, ids: Collection[str]) -> Scores:
         """The part of it that concerns these documents."""
-        rows = np.array([i for i, passage in enumerate(self.passages) if passage.document_id in ids], dtype=np.intp)
+        passages, document = self.candidates.passages, self.candidates.document
+        firsts = self.candidates.firsts
+        wanted = [
+            number for number, row in zip(document[firsts], firsts, strict=True) if passages[row].document_id in ids
+        ]
+        rows = np.flatnonzero(np.isin(document, wanted))
         return Scores(
-            self.text,
-            [self.passages[i] for i in rows],
-            self.bm25[rows],
-            None if self.dense is None else self.dense[rows],
-            self.activation[rows],
-            self.known_terms,
-            self.vector,
+            text=self.text,
+            candidates=self.candidates.take(rows),
+            bm25=self.bm25[rows],
+            dense=None if self.dense is None else self.dense[rows],
+            known_terms=self.known_terms,
+            vector=self.vector,
+            own=self.own[rows],
+            activation=self.activation[rows],
         )
 
 

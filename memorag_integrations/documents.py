@@ -18,7 +18,7 @@ LONGEST_LINE = 20_000
 """Characters without a line break after which a stretch is cut before it reaches the splitter, which is quadratic there."""
 
 _NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
-_LONG_STRETCH = re.compile(r"[^\n]{%d,}" % LONGEST_LINE)
+_LONG_STRETCH = re.compile(rf"[^\n]{{{LONGEST_LINE},}}")
 
 
 @dataclass(frozen=True)

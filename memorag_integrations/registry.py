@@ -24,7 +24,7 @@ def build(table: Mapping[str, str], config: Config) -> Any:
     Raises:
         StoreError: For a kind or an argument that this version does not know.
     """
-    kind = config.get("kind")
+    kind = str(config.get("kind"))
     if kind not in table:
         raise StoreError(
             f"Expected one of {', '.join(sorted(table))}, found {kind!r}. "

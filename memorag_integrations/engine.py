@@ -1,0 +1,368 @@
+"""The line from documents to evidence, top to bottom: memorize → recall → retrieve."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from . import bundle, registry, store
+from . import fusion as fusing
+from .clues import Recall, Usage, merge_recalls, weighted
+from .contracts import Embedder, Floats, MemoryModel, Progress, Scores
+from .corpus import Corpus, Split, form_corpus
+from .documents import Document, Splitter, read_documents
+from .errors import InputError
+from .evidence import Evidence, Reasons, Selection, merge_neighbours, select
+from .fusion import Fusion
+from .index.analysis import check_language
+from .index.embedders import CheckedEmbedder, resolve_embedder
+from .index.index import Filters
+from .progress import reporting
+
+logger = logging.getLogger(__name__)
+
+Mode = Literal["memorag", "plain", "bm25", "hybrid"]
+"""How to rank: memory-guided (the default), by vectors alone, by terms alone, or by both without spreading or clues."""
+
+
+class MemoRAG:
+    """A memory over a corpus, and evidence by the clues it gives (Qian et al., MemoRAG, arXiv 2409.05591).
+
+    Args:
+        memory: What forms the memory: a model object, or a name out of `registry.MEMORY_MODELS`. The default needs no
+            model weights.
+        embedder: For dense scores: an object, "minilm" (the `embedded` extra), the name or path of any
+            sentence-transformers model, or None for BM25 alone.
+        passage_size: Most characters of a passage.
+        language: ISO 639-1 code of the documents, or "auto" to detect it for each.
+        fusion: How scores and clues become a ranking.
+        shards: Most memories that one query asks; the first pass over the index picks them.
+        clues: Most clues of one recall.
+
+    Raises:
+        InputError: For an argument out of range.
+        MissingExtraError: Where the embedder's packages are not installed.
+    """
+
+    def __init__(
+        self,
+        memory: str | MemoryModel = "activation",
+        embedder: str | Embedder | None = None,
+        *,
+        passage_size: int = 1000,
+        language: str = "auto",
+        fusion: Fusion | None = None,
+        shards: int = 8,
+        clues: int = 10,
+    ) -> None:
+        self.memory_model: MemoryModel = (
+            registry.resolve(registry.MEMORY_MODELS, memory)() if isinstance(memory, str) else memory
+        )
+        if not isinstance(self.memory_model, MemoryModel):
+            raise InputError(
+                f"memory must be a memory model (form, load, fingerprint, capacity, config) or one of "
+                f"{', '.join(sorted(registry.MEMORY_MODELS))}; found {type(memory).__name__}."
+            )
+        for name, value in (("shards", shards), ("clues", clues)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InputError(f"{name} must be a whole number of at least 1, found {value!r}.")
+        resolved = resolve_embedder(embedder)
+        self.embedder = None if resolved is None else CheckedEmbedder(resolved)
+        self.splitter = Splitter(passage_size)
+        self.language = check_language(language)
+        self.fusion = fusion or Fusion()
+        self.shards = shards
+        self.clues = clues
+        self.usage = Usage()
+        self._corpus: Corpus | None = None
+        self._writing = threading.Lock()
+
+    # ── documents → memory + index ────────────────────────────────────────────────────────────────────────────────
+
+    def memorize(
+        self,
+        documents: str | Document | Iterable[str | Document],
+        *,
+        split: Split | None = None,
+        save_dir: str | Path | None = None,
+        progress: bool | Progress = True,
+        cancel: threading.Event | None = None,
+    ) -> None:
+        """Read the corpus once: from now on it is these documents. Texts encoded before are not encoded again.
+
+        Args:
+            documents: One text, one document, or any iterable of these; consumed once.
+            split: A document's passages, where they are not ours to cut (a host's nodes).
+            save_dir: Folder to save to when done.
+            progress: True for bars on a terminal, False for none, or a function (stage, done, total).
+            cancel: When set, the work ends with `errors.Cancelled`, and the corpus is the one before.
+
+        Raises:
+            InputError: For an empty corpus, a repeated id, metadata that JSON cannot hold.
+            EmbedderError: Where the embedding model answers with something else than embeddings.
+        """
+        with self._writing, reporting(progress) as report:
+            if save_dir is not None:
+                store.check_target(Path(save_dir))
+            if self.embedder is None:
+                logger.info("No embedder: BM25 alone. Pass embedder= for dense scores beside it.")
+            corpus = form_corpus(
+                list(read_documents(documents)),
+                split or self.splitter.split,
+                self.memory_model,
+                self.embedder,
+                self.language,
+                before=self._corpus,
+                progress=report,
+                cancel=cancel,
+            )
+            self._corpus = corpus
+            if save_dir is not None:
+                self._save(Path(save_dir))
+
+    async def amemorize(
+        self,
+        documents: str | Document | Iterable[str | Document],
+        *,
+        split: Split | None = None,
+        save_dir: str | Path | None = None,
+        progress: bool | Progress = True,
+    ) -> None:
+        """`memorize` off the event loop. Cancelling the task ends the work and keeps the corpus there was."""
+        cancel = threading.Event()
+        try:
+            await asyncio.to_thread(
+                self.memorize, documents, split=split, save_dir=save_dir, progress=progress, cancel=cancel
+            )
+        except asyncio.CancelledError:
+            cancel.set()
+            raise
+
+    @property
+    def corpus(self) -> Corpus:
+        """What was memorized.
+
+        Raises:
+            InputError: Where nothing was yet.
+        """
+        if self._corpus is None:
+            raise InputError("Nothing is memorized yet. Call memorize(documents), or MemoRAG.load(folder).")
+        return self._corpus
+
+    # ── query → clues ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def recall(self, query: str, *, filters: Filters | None = None) -> Recall:
+        """The memory's clues for `query`, best first; of several memories, the most confident clues of all."""
+        corpus, query = self.corpus, check_query(query)
+        [scores] = self._scores(corpus, [query], self._embed([query]), filters)
+        return self._recall(corpus, scores)
+
+    async def arecall(self, query: str, *, filters: Filters | None = None) -> Recall:
+        corpus, query = self.corpus, check_query(query)
+        vectors = await self._aembed([query])
+        [scores] = await asyncio.to_thread(self._scores, corpus, [query], vectors, filters)
+        return await self._arecall(corpus, scores)
+
+    # ── query → clues → evidence ──────────────────────────────────────────────────────────────────────────────────
+
+    def retrieve(
+        self,
+        query: str,
+        k: int | None = None,
+        *,
+        budget: int | None = None,
+        mode: Mode = "memorag",
+        filters: Filters | None = None,
+        cutoff: float = 0.0,
+        merge: bool = False,
+    ) -> list[Evidence]:
+        """The passages that bear on `query`, best first, each with its score, place and what found it.
+
+        Args:
+            query: The question.
+            k: Most pieces of evidence; 5 where no budget is given.
+            budget: Most characters of evidence together, in the place of k or beside it.
+            mode: See `Mode`.
+            filters: {metadata key: value or list of values}, or a function of the metadata.
+            cutoff: Least score, in [0, 1].
+            merge: Whether evidence that touches in its document becomes one piece.
+
+        Raises:
+            InputError: For a blank query, k or budget below 1, an unknown mode, a mode that needs an embedder.
+        """
+        corpus, query, selection = self.corpus, check_query(query), choose(k, budget, cutoff)
+        self._check_mode(mode)
+        vectors = None if mode == "bm25" else self._embed([query])
+        [scores] = self._scores(corpus, [query], vectors, filters)
+        if mode != "memorag":
+            return finish(corpus, _plain(scores, mode), Reasons(scores), selection, merge)
+        recall = self._recall(corpus, scores)
+        texts = [query, *(clue.text for clue in recall.clues)] if recall.fuse and recall.clues else [query]
+        every = self._scores(corpus, texts, self._embed(texts), filters) if len(texts) > 1 else [scores]
+        return self._fuse(corpus, every, recall, selection, merge)
+
+    async def aretrieve(
+        self,
+        query: str,
+        k: int | None = None,
+        *,
+        budget: int | None = None,
+        mode: Mode = "memorag",
+        filters: Filters | None = None,
+        cutoff: float = 0.0,
+        merge: bool = False,
+    ) -> list[Evidence]:
+        """`retrieve` off the event loop; an embedder or a memory with its own async calls is awaited."""
+        corpus, query, selection = self.corpus, check_query(query), choose(k, budget, cutoff)
+        self._check_mode(mode)
+        vectors = None if mode == "bm25" else await self._aembed([query])
+        [scores] = await asyncio.to_thread(self._scores, corpus, [query], vectors, filters)
+        if mode != "memorag":
+            return await asyncio.to_thread(finish, corpus, _plain(scores, mode), Reasons(scores), selection, merge)
+        recall = await self._arecall(corpus, scores)
+        texts = [query, *(clue.text for clue in recall.clues)] if recall.fuse and recall.clues else [query]
+        every = [scores]
+        if len(texts) > 1:
+            every = await asyncio.to_thread(self._scores, corpus, texts, await self._aembed(texts), filters)
+        return await asyncio.to_thread(self._fuse, corpus, every, recall, selection, merge)
+
+    # ── the bundle on disk ────────────────────────────────────────────────────────────────────────────────────────
+
+    def save(self, folder: str | Path) -> None:
+        """Write documents, passages, vectors, terms, memories and settings to `folder`; all of it or nothing.
+
+        Raises:
+            StoreError: Where the folder holds something that is not a store of ours.
+        """
+        with self._writing:
+            self._save(Path(folder))
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        *,
+        embedder: str | Embedder | None = None,
+        memory: MemoryModel | None = None,
+    ) -> MemoRAG:
+        """What `save` wrote, ready to be asked; nothing is encoded again.
+
+        Args:
+            folder: The store.
+            embedder: The one it was made with, where only you can make it again (a host's model).
+            memory: Likewise the memory model.
+
+        Raises:
+            StoreError: For a folder that is not a store, is damaged, is of a newer format, or needs what was not passed.
+            EmbedderError: For another embedder than the store's; the message names both.
+        """
+        stored = bundle.load(Path(folder), embedder, memory)
+        settings = stored.settings
+        memo = cls(
+            stored.memory_model,
+            passage_size=settings.passage_size,
+            language=settings.language,
+            fusion=settings.fusion,
+            shards=settings.shards,
+            clues=settings.clues,
+        )
+        memo.embedder, memo._corpus = stored.embedder, stored.corpus
+        return memo
+
+    def _save(self, folder: Path) -> None:
+        settings = bundle.Settings(self.splitter.size, self.language, self.fusion, self.shards, self.clues)
+        bundle.save(folder, self.corpus, settings, self.memory_model, self.embedder)
+
+    def info(self) -> dict[str, Any]:
+        """What is memorized and by which settings, for people and JSON."""
+        corpus = self.corpus
+        return {
+            "documents": len(corpus.documents),
+            "passages": len(corpus.index),
+            "characters": sum(len(document.text) for document in corpus.documents.values()),
+            "languages": sorted(set(corpus.index.languages.values())),
+            "memory": self.memory_model.fingerprint,
+            "memories": len(corpus.memories),
+            "memory_tokens": sum(memory.token_count for memory in corpus.memories),
+            "memory_bytes": sum(memory.nbytes for memory in corpus.memories),
+            "embedder": "none (BM25 alone)" if self.embedder is None else str(self.embedder.fingerprint),
+            "passage_size": self.splitter.size,
+        }
+
+    # ── the steps ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _embed(self, texts: Sequence[str]) -> Floats | None:
+        return None if self.embedder is None else self.embedder.embed_queries(texts)
+
+    async def _aembed(self, texts: Sequence[str]) -> Floats | None:
+        return None if self.embedder is None else await self.embedder.aembed_queries(texts)
+
+    def _scores(
+        self, corpus: Corpus, texts: Sequence[str], vectors: Floats | None, filters: Filters | None
+    ) -> list[Scores]:
+        return [fusing.activate(signals, self.fusion) for signals in corpus.index.signals(texts, vectors, filters)]
+
+    def _recall(self, corpus: Corpus, scores: Scores) -> Recall:
+        parts = corpus.route(scores, self.shards)
+        return self._merge(scores, [memory.recall([scores.text], scores=[part])[0] for memory, part in parts])
+
+    async def _arecall(self, corpus: Corpus, scores: Scores) -> Recall:
+        parts = await asyncio.to_thread(corpus.route, scores, self.shards)
+        asked = [memory.arecall([scores.text], scores=[part]) for memory, part in parts]
+        return self._merge(scores, [recalls[0] for recalls in await asyncio.gather(*asked)])
+
+    def _merge(self, scores: Scores, recalls: Sequence[Recall]) -> Recall:
+        recall = merge_recalls(scores.text, recalls, self.clues)
+        self.usage += recall.usage
+        for warning in recall.warnings:
+            logger.warning(warning)
+        return recall
+
+    def _fuse(
+        self, corpus: Corpus, every: Sequence[Scores], recall: Recall, selection: Selection, merge: bool
+    ) -> list[Evidence]:
+        query, clues = every[0], every[1:]
+        weights = fusing.clue_weights(query, clues, recall.clues, self.fusion) if clues else ()
+        reasons = Reasons(query, clues, weights, weighted(recall, weights) if clues else recall)
+        return finish(corpus, fusing.rank(query, clues, weights, self.fusion), reasons, selection, merge)
+
+    def _check_mode(self, mode: str) -> None:
+        if mode not in get_args(Mode):
+            raise InputError(f"mode must be one of {', '.join(get_args(Mode))}; found {mode!r}.")
+        if mode == "plain" and self.embedder is None:
+            raise InputError('mode "plain" ranks by vectors and needs an embedder. Pass one, or use mode="bm25".')
+
+
+def finish(corpus: Corpus, fused: Floats, reasons: Reasons, selection: Selection, merge: bool) -> list[Evidence]:
+    """The selected evidence, its neighbours merged where asked for."""
+    evidence = select(fused, reasons, selection)
+    return merge_neighbours(evidence, corpus.texts) if merge else evidence
+
+
+def choose(k: int | None, budget: int | None, cutoff: float) -> Selection:
+    """k and budget as given; 5 pieces where neither is."""
+    return Selection(5 if k is None and budget is None else k, budget, cutoff)
+
+
+def check_query(query: str) -> str:
+    """The query, without blanks around it.
+
+    Raises:
+        InputError: Where nothing is left, or it is no text.
+    """
+    if not isinstance(query, str) or not query.strip():
+        raise InputError(f"A query must be a text that is not blank, found {query!r}.")
+    return query.strip()
+
+
+def _plain(scores: Scores, mode: Mode) -> Floats:
+    if mode == "hybrid":
+        return scores.own
+    values = scores.bm25 if mode == "bm25" or scores.dense is None else scores.dense
+    return fusing.standardize(values).astype(np.float32)

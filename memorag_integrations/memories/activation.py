@@ -1,0 +1,147 @@
+"""The embedded memory: no model weights. Its clues are the peaks that the query's own scores form along the text."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..clues import Clue, Grounding, Recall
+from ..contracts import Config, Memory, MemoryModel, Progress, Scores
+from ..documents import Shard
+from ..errors import Cancelled, InputError, MemoryModelError
+
+_CHARACTERS_PER_TOKEN = 4
+
+
+@dataclass(frozen=True)
+class ActivationMemoryModel(MemoryModel):
+    """Settings of the embedded memory.
+
+    The scores of a query, spread along the text, rise where the text speaks of what was asked, though no passage there
+    may name it (a spreading activation: Collins and Loftus 1975; over text positions: Lv and Zhai, SIGIR 2009). Each
+    such region's strongest passage is a clue. Retrieval ranks by the very same scores, so the clues explain it and
+    are not searched with again.
+
+    Args:
+        clues: Most clues of one recall.
+    """
+
+    clues: int = 5
+
+    def __post_init__(self) -> None:
+        if self.clues < 1:
+            raise InputError(f"clues must be at least 1, found {self.clues!r}.")
+
+    @property
+    def config(self) -> Config | None:
+        return {"kind": "activation", "clues": self.clues}
+
+    @property
+    def fingerprint(self) -> str:
+        return "activation-1"
+
+    @property
+    def capacity(self) -> int | None:
+        return None
+
+    def form(
+        self, shard: Shard, *, progress: Progress | None = None, cancel: threading.Event | None = None
+    ) -> ActivationMemory:
+        if cancel is not None and cancel.is_set():
+            raise Cancelled("Cancelled before the memory was formed.")
+        if not shard.text.strip():
+            raise InputError("A memory needs a text to be formed over; this shard's is blank.")
+        return ActivationMemory(self, shard.content_hash, len(shard.text))
+
+    def load(self, path: Path, shard: Shard) -> ActivationMemory:
+        try:
+            stored = json.loads((path / "memory.json").read_text("utf-8"))
+            model, content, characters = stored["fingerprint"], stored["content"], int(stored["characters"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise MemoryModelError(
+                f"The memory at {path} cannot be read ({error}). Memorize the text again."
+            ) from error
+        if model != self.fingerprint or content != shard.content_hash:
+            raise MemoryModelError(
+                f"Expected a memory of {self.fingerprint} over text {shard.content_hash[:12]}, found at {path} one of "
+                f"{model} over text {str(content)[:12]}. Memorize the text again."
+            )
+        return ActivationMemory(self, content, characters)
+
+
+@dataclass(frozen=True)
+class ActivationMemory(Memory):
+    """Over one shard: nothing but a name, since the index holds what it reads."""
+
+    model: ActivationMemoryModel
+    content: str
+    characters: int
+
+    @property
+    def token_count(self) -> int:
+        return self.characters // _CHARACTERS_PER_TOKEN
+
+    @property
+    def nbytes(self) -> int:
+        return 0
+
+    def recall(
+        self, queries: Sequence[str], *, scores: Sequence[Scores], cancel: threading.Event | None = None
+    ) -> list[Recall]:
+        if cancel is not None and cancel.is_set():
+            raise Cancelled("Cancelled before the memory was asked.")
+        return [
+            Recall(query, tuple(self._clues(scored)), fuse=False) for query, scored in zip(queries, scores, strict=True)
+        ]
+
+    def _clues(self, scores: Scores) -> Iterator[Clue]:
+        for row in peaks(scores, self.model.clues):
+            passage = scores.candidates.passages[row]
+            start, end = sharpest_span(passage.text, scores.text)
+            place = None
+            if passage.start is not None:
+                place = Grounding(passage.document_id, passage.start + start, passage.start + end, 1.0)
+            confidence = 1 / (1 + float(np.exp(-scores.activation[row])))
+            yield Clue(passage.text[start:end], "span", place, confidence)
+
+    def save(self, path: Path) -> None:
+        path.mkdir(parents=True)
+        stored = {"fingerprint": self.model.fingerprint, "content": self.content, "characters": self.characters}
+        (path / "memory.json").write_text(json.dumps(stored), "utf-8")
+
+
+def peaks(scores: Scores, most: int) -> list[int]:
+    """Rows where the activation is positive and no neighbour's in the same document is higher, strongest first."""
+    activation, document = scores.activation, scores.candidates.document
+    if not activation.size:
+        return []
+    rising = np.ones(len(activation), dtype=bool)
+    same = document[1:] == document[:-1]
+    rising[1:] &= ~same | (activation[1:] > activation[:-1])
+    rising[:-1] &= ~same | (activation[:-1] >= activation[1:])
+    rows = np.flatnonzero(rising & (activation > 0))
+    return [int(row) for row in rows[np.argsort(-activation[rows], kind="stable")][:most]]
+
+
+def sharpest_span(text: str, query: str) -> tuple[int, int]:
+    """Range of the sentence in `text` that shares most with `query`, by runs of three characters; the first of equals.
+
+    Runs of characters, not words, so that word forms and scripts without blanks need no care.
+    """
+    wanted = _runs(query)
+    spans = [match.span() for match in _SENTENCE.finditer(text)] or [(0, len(text))]
+    return max(spans, key=lambda span: len(wanted & _runs(text[slice(*span)])))
+
+
+_SENTENCE = re.compile(r"\S(?:[^.!?。！？\n]|[.!?](?!\s)|\n(?!\s*\n)){0,400}[.!?。！？]?")
+
+
+def _runs(text: str) -> set[str]:
+    folded = text.casefold()
+    return {folded[i : i + 3] for i in range(len(folded) - 2)}

@@ -1,0 +1,47 @@
+"""Progress of long work: bars on a terminal, a caller's own function, or silence."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from .contracts import Progress
+
+
+@contextmanager
+def reporting(progress: bool | Progress) -> Iterator[Progress]:
+    """A function (stage, done, total) that shows progress the way the caller asked for.
+
+    Args:
+        progress: True for a bar a stage on standard error, if that is a terminal; False for none; or a function.
+    """
+    if not isinstance(progress, bool):
+        yield progress
+        return
+    if not progress or not sys.stderr.isatty():
+        yield silent
+        return
+    bars: dict[str, Any] = {}
+
+    def show(stage: str, done: int, total: int) -> None:
+        from tqdm.auto import tqdm
+
+        if stage not in bars:
+            bars[stage] = tqdm(total=total, desc=stage, leave=True, mininterval=0.2)
+        bar = bars[stage]
+        bar.total = total
+        bar.update(done - bar.n)
+        if done >= total:
+            bar.close()
+
+    try:
+        yield show
+    finally:
+        for bar in bars.values():
+            bar.close()
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Reports nothing."""
