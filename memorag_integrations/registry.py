@@ -14,6 +14,7 @@ EMBEDDERS = {
     "sentence-transformers": "memorag_integrations.index.embedders:SentenceTransformerEmbedder",
 }
 MEMORY_MODELS = {
+    "beacon": "memorag_integrations.memories.beacon:BeaconMemory",
     "activation": "memorag_integrations.memories.activation:ActivationMemoryModel",
 }
 

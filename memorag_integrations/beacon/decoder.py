@@ -16,7 +16,7 @@ from ..decoding.cache import GrowingCache
 from ..decoding.matmul import quicken
 from ..errors import InputError, MemoryModelError
 from .compaction import compact
-from .layout import Layout, Step, reach, smallest_ratio
+from .layout import Layout, Step, check_reach
 from .projection import Route, RoutedLinear
 from .rope import check_rope
 from .settings import BeaconSettings
@@ -159,16 +159,7 @@ class BeaconDecoder:
         Raises:
             InputError: Naming the ratio that would do.
         """
-        if layout.peak_positions(tokens) <= self.max_positions:
-            return
-        ratio = min(layout.draw.ratios)
-        wanted = layout.tokens + tokens
-        better = smallest_ratio(layout.window, wanted, self.max_positions)
-        remedy = f"Ratio {better} would do." if better else "No ratio would do: split the text, or take another model."
-        raise InputError(
-            f"Expected at most {reach(layout.window, ratio, self.max_positions):,} tokens (the model has "
-            f"{self.max_positions:,} positions; window {layout.window}, ratio {ratio}), found {wanted:,}. {remedy}"
-        )
+        check_reach(layout, tokens, self.max_positions)
 
     def feed(self, state: BeaconState, ids: Tensor) -> Tensor:
         """Read tokens, and compress every window that fills up.

@@ -279,3 +279,21 @@ def smallest_ratio(window: int, tokens: int, max_positions: int, ratios: Sequenc
     """
     candidates = sorted(ratios) if ratios else [r for r in range(1, window + 1) if window % r == 0]
     return next((r for r in candidates if reach(window, r, max_positions) >= tokens), None)
+
+
+def check_reach(layout: Layout, tokens: int, max_positions: int) -> None:
+    """Whether `tokens` more raw tokens have their positions in the model.
+
+    Raises:
+        InputError: Naming the ratio that would do.
+    """
+    if layout.peak_positions(tokens) <= max_positions:
+        return
+    ratio = min(layout.draw.ratios)
+    wanted = layout.tokens + tokens
+    better = smallest_ratio(layout.window, wanted, max_positions)
+    remedy = f"Ratio {better} would do." if better else "No ratio would do: split the text, or take another model."
+    raise InputError(
+        f"Expected at most {reach(layout.window, ratio, max_positions):,} tokens (the model has {max_positions:,} "
+        f"positions; window {layout.window}, ratio {ratio}), found {wanted:,}. {remedy}"
+    )

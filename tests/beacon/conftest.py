@@ -67,8 +67,38 @@ def make_checkpoint(folder: Path, family: str = "qwen2", trained: bool = True, *
     config = {**model.config.to_dict(), **BEACON, **{k: v for k, v in changes.items() if k.startswith("beacon_")}}
     config["auto_map"] = {"AutoModelForCausalLM": "modeling_evil.EvilForCausalLM"}
     (folder / "config.json").write_text(json.dumps(config))
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [4, 2]}))
+    add_tokenizer(folder)
     (folder / "modeling_evil.py").write_text("raise SystemExit('code of a checkpoint must never run')\n")
     return folder
+
+
+TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def add_tokenizer(folder: Path, template: str | None = TEMPLATE) -> None:
+    """A tokenizer of bytes with ChatML: ids 0 to 4 are control tokens, byte b is 5 + its place in the alphabet."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    controls = ["<pad>", "<s>", "</s>", "<|im_start|>", "<|im_end|>"]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: i for i, token in enumerate([*controls, *alphabet])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        additional_special_tokens=controls[3:],
+    )
+    fast.chat_template = template
+    fast.save_pretrained(folder)
 
 
 @pytest.fixture(scope="session")

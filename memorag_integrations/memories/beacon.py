@@ -1,0 +1,421 @@
+"""The beacon memory: a long text as a small KV cache, asked for clues (MemoRAG, arXiv 2409.05591)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..beacon import storage as stored
+from ..beacon.branching import BeaconBranches
+from ..beacon.chat import Chat, load_chat, tokenizer_fingerprint
+from ..beacon.checkpoint import Checkpoint, load_decoder, open_checkpoint, pick_device, pick_dtype
+from ..beacon.decoder import BeaconDecoder, BeaconState
+from ..beacon.layout import Layout, check_reach, reach
+from ..beacon.size import Shape, free_bytes
+from ..clues import Clue, ClueKind, Grounding, Recall, Usage
+from ..contracts import Completion, Config, Memory, MemoryModel, Progress, Scores
+from ..decoding.branches import Entries
+from ..decoding.writing import Sampling, Writer, write
+from ..documents import Shard
+from ..errors import Cancelled, InputError, MemoryModelError
+from ..prompts.beacon import LANGUAGES, BeaconPrompts
+from ..prompts.memorag import installed_prompts
+
+HEADROOM = 1024
+"""Tokens kept free behind a text: for a task's prompt and its reply."""
+TEMPLATE = 256
+"""Tokens that the reading prompt and the chat template put around a text, at most; a longer one is still an error."""
+TOGETHER = 24
+"""Most branches asked in one pass; more queries are asked in turns."""
+KINDS: dict[str, ClueKind] = {"spans": "span", "questions": "question", "answer": "answer"}
+
+
+@dataclass
+class BeaconMemory(MemoryModel):
+    """Settings of the beacon memory. The checkpoint is read when first used, and once.
+
+    Args:
+        model_name_or_path: A published memory checkpoint: a local folder or a repo id.
+        ratio: Raw tokens for one memory entry; a list is mixed as the checkpoint says; None for the checkpoint's own.
+        revision, token, cache_dir: For the hub. The token is never stored.
+        dtype: "float32", "bfloat16" or "float16"; None for float32 on a CPU, else the checkpoint's own.
+        device: "cpu", "cuda", "cuda:1", "mps"; None for the best at hand.
+        device_map: For weights over several devices, as transformers takes it.
+        bits: 8 or 4 for quantised weights on CUDA.
+        prompts: "ours", "memorag" (read out of an installed memorag), or messages of one's own.
+        language: Of the prompts, "en" or "zh".
+        storage: How a saved memory is stored: "same", "bfloat16", "int8" or "int4".
+        draft_answer: Whether a recall writes a draft answer beside the clues.
+        sampling: How replies are written; greedy by default.
+
+    Raises:
+        InputError: For settings that make no sense.
+    """
+
+    model_name_or_path: str
+    ratio: int | Sequence[int] | None = 4
+    revision: str | None = None
+    token: str | None = field(default=None, repr=False)
+    cache_dir: str | None = None
+    dtype: str | None = None
+    device: str | None = None
+    device_map: Any = None
+    bits: int | None = None
+    prompts: str | BeaconPrompts | Mapping[str, str] = "ours"
+    language: str = "en"
+    storage: str = "same"
+    draft_answer: bool = True
+    sampling: Sampling | Mapping[str, Any] = field(default_factory=Sampling)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.model_name_or_path, str | Path) or not str(self.model_name_or_path).strip():
+            raise InputError(f"Expected a checkpoint's folder or repo id, found {self.model_name_or_path!r}.")
+        self.model_name_or_path = str(self.model_name_or_path)
+        stored.check_storage(self.storage)
+        if self.language not in LANGUAGES:
+            raise InputError(f"Expected language out of {', '.join(LANGUAGES)}, found {self.language!r}.")
+        if isinstance(self.prompts, str) and self.prompts not in ("ours", "memorag"):
+            raise InputError(f"Expected prompts 'ours', 'memorag' or BeaconPrompts, found {self.prompts!r}.")
+        if self.bits not in (None, 8, 4):
+            raise InputError(f"Expected bits to be 8, 4 or None, found {self.bits!r}.")
+        if isinstance(self.sampling, Mapping):
+            stops = {"stop": tuple(self.sampling["stop"])} if "stop" in self.sampling else {}
+            self.sampling = Sampling(**{**self.sampling, **stops})
+        ratios = [self.ratio] if isinstance(self.ratio, int) else self.ratio
+        if ratios is not None:
+            Layout.new(2048, list(ratios)[:1])  # Says what is wrong with it, before anything is downloaded.
+        self._lock = threading.RLock()
+
+    @property
+    def config(self) -> Config | None:
+        if self.device_map is not None and not isinstance(self.device_map, str | Mapping):
+            return None
+        names = ("model_name_or_path", "revision", "cache_dir", "dtype", "device", "device_map", "bits", "language")
+        assert isinstance(self.sampling, Sampling)
+        return {
+            "kind": "beacon",
+            **{name: getattr(self, name) for name in names},
+            "ratio": list(self.ratio) if isinstance(self.ratio, Sequence) else self.ratio,
+            "prompts": self.prompts.to_json() if isinstance(self.prompts, BeaconPrompts) else self.prompts,
+            "storage": self.storage,
+            "draft_answer": self.draft_answer,
+            "sampling": {**vars(self.sampling), "stop": list(self.sampling.stop)},
+        }
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint's folder and configuration, without its weights."""
+        return open_checkpoint(
+            self.model_name_or_path, revision=self.revision, token=self.token, cache_dir=self.cache_dir
+        )
+
+    @cached_property
+    def chat(self) -> Chat:
+        return load_chat(self.checkpoint.folder, self.checkpoint.config.get("eos_token_id"))
+
+    @cached_property
+    def texts(self) -> BeaconPrompts:
+        """The prompts in use."""
+        if isinstance(self.prompts, str):
+            return LANGUAGES[self.language] if self.prompts == "ours" else installed_prompts(self.language)
+        return self.prompts if isinstance(self.prompts, BeaconPrompts) else BeaconPrompts(**self.prompts)
+
+    @cached_property
+    def shape(self) -> Shape:
+        return Shape.from_config(self.checkpoint.config)
+
+    @property
+    def ratios(self) -> tuple[int, ...]:
+        if self.ratio is None:
+            return self.checkpoint.settings.ratios
+        return (self.ratio,) if isinstance(self.ratio, int) else tuple(self.ratio)
+
+    @property
+    def decoder(self) -> BeaconDecoder:
+        """The model, loaded when first asked for."""
+        with self._lock:
+            if "_loaded" not in self.__dict__:
+                device = pick_device(self.device)
+                self._check_room(device)
+                self._loaded = load_decoder(
+                    self.checkpoint, dtype=self.dtype, device=str(device), device_map=self.device_map, bits=self.bits
+                )
+            return self._loaded
+
+    def _check_room(self, device: torch.device) -> None:
+        """Refuse before loading what cannot fit. A map over several devices is the caller's own business."""
+        free = free_bytes(str(device)) if self.device_map is None else None
+        dtype = str(pick_dtype(self.dtype, self.checkpoint.config, device)).removeprefix("torch.")
+        precision = dtype if self.bits is None else f"{self.bits} bits"
+        needed = self.shape.weight_bytes(precision)
+        if free is not None and needed > free:
+            raise MemoryModelError(
+                f"Expected {needed / 2**30:.1f} GiB free on {device} for {self.checkpoint.name} in {precision}, found "
+                f"{free / 2**30:.1f} GiB. Pass a smaller dtype, bits=8 or 4, or another device."
+            )
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """What the fingerprint is made of, by name."""
+        settings = self.checkpoint.settings
+        layout = Layout.new(settings.window, self.ratios, settings.mix)
+        ratios = " ".join(map(str, layout.draw.ratios))
+        return {
+            "weights": self._weights,
+            "tokenizer": self._tokenizer,
+            "prompts": self.texts.memory_hash,
+            "ratio": ratios if len(layout.draw.ratios) == 1 else f"{ratios} {settings.mix}",
+            "window": str(settings.window),
+            "bits": str(self.bits),
+        }
+
+    @cached_property
+    def _weights(self) -> str:
+        return self.checkpoint.fingerprint()
+
+    @cached_property
+    def _tokenizer(self) -> str:
+        return tokenizer_fingerprint(self.checkpoint.folder)
+
+    @property
+    def fingerprint(self) -> str:
+        return f"beacon-{hashlib.sha256(json.dumps(self.parts).encode()).hexdigest()[:32]}"
+
+    @property
+    def capacity(self) -> int | None:
+        """Tokens of one shard, room for prompts and replies taken off."""
+        most = reach(self.checkpoint.settings.window, min(self.ratios), self.shape.max_positions)
+        return max(1, most - HEADROOM - TEMPLATE)
+
+    def form(
+        self, shard: Shard, *, progress: Progress | None = None, cancel: threading.Event | None = None
+    ) -> FormedBeaconMemory:
+        """Read the shard's text once, window by window. Progress is in tokens, once a window.
+
+        Raises:
+            InputError: For a blank text, or one beyond the checkpoint's reach at this ratio, which is said before the
+                weights load.
+            MemoryModelError: Where the checkpoint cannot be used, or the device has no room.
+            Cancelled: Between two windows; nothing is left behind.
+        """
+        if cancel is not None and cancel.is_set():
+            raise Cancelled("Cancelled before the memory was formed.")
+        if not shard.text.strip():
+            raise InputError("A memory needs a text to be formed over; this shard's is blank.")
+        shape = self.shape  # Says what is wrong with the configuration before the tokenizer trips over it.
+        ids = self.chat.reading(self.texts.read(self.chat.plain(shard.text)), self.texts.acknowledgement)
+        settings = self.checkpoint.settings
+        layout = Layout.new(settings.window, self.ratios, settings.mix)
+        check_reach(layout, len(ids) + HEADROOM, shape.max_positions)
+        decoder = self.decoder
+        state = decoder.start(self.ratios)
+        try:
+            state.cache.reserve(layout.peak_positions(len(ids)))
+            self._read(decoder, state, ids, progress, cancel)
+            if state.cache.nbytes > 1.1 * sum(k.nbytes + v.nbytes for k, v in state.cache.entries()):
+                state.cache.trim()
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise MemoryModelError(
+                f"No room on {decoder.device} for a memory of {len(ids):,} tokens at ratio {min(self.ratios)} ({error}). "
+                f"Pass a larger ratio; `memorag plan` tells what fits."
+            ) from error
+        return FormedBeaconMemory(self, shard, state.layout, state.cache.entries())
+
+    def _read(
+        self,
+        decoder: BeaconDecoder,
+        state: BeaconState,
+        ids: list[int],
+        progress: Progress | None,
+        cancel: threading.Event | None,
+    ) -> None:
+        if progress is not None:
+            progress("memorizing", 0, len(ids))
+        for _ in decoder.passes(state, torch.tensor([ids])):
+            if progress is not None:
+                progress("memorizing", state.layout.tokens, len(ids))
+            if cancel is not None and cancel.is_set():
+                raise Cancelled("Cancelled while the memory was formed; nothing of it was kept.")
+
+    def load(self, path: Path, shard: Shard) -> FormedBeaconMemory:
+        manifest = stored.read_manifest(path)
+        about = manifest["about"]
+        if about["fingerprint"] != self.fingerprint:
+            parts = self.parts
+            differ = [name for name in parts if about["parts"].get(name) != parts[name]]
+            raise MemoryModelError(
+                f"The memory at {path} was made by {about['fingerprint']} ({about['model']}), but "
+                f"{self.fingerprint} ({self.checkpoint.name}) was given: {', '.join(differ)} differ "
+                f"(ratio {about['parts'].get('ratio')} there, {parts['ratio']} here). "
+                f"Pass the model it was made by, or memorize the text again."
+            )
+        if about["content"] != shard.content_hash:
+            raise MemoryModelError(
+                f"The memory at {path} was formed over text {about['content'][:12]}, but text "
+                f"{shard.content_hash[:12]} was given. Memorize the text again."
+            )
+        device = pick_device(self.device)
+        dtype = pick_dtype(self.dtype, self.checkpoint.config, device)
+        layout, entries = stored.load(path, manifest, dtype, device)
+        self._check_entries(path, entries)
+        return FormedBeaconMemory(self, shard, layout, entries)
+
+    def _check_entries(self, path: Path, entries: Entries) -> None:
+        shape = self.shape
+        expected = (shape.layers, 1, shape.kv_heads, shape.head_size)
+        batch, heads, _, size = entries[0][0].shape
+        if (len(entries), batch, heads, size) != expected:
+            raise MemoryModelError(
+                f"Expected layers, batch, heads and head size {expected} in {path}, found "
+                f"{(len(entries), batch, heads, size)}. Memorize the text again."
+            )
+
+
+@dataclass(frozen=True)
+class FormedBeaconMemory(Memory):
+    """A memory over one shard. Its tensors are only ever read, so several threads may ask it.
+
+    Args:
+        model: What made it.
+        shard: The text.
+        layout: Its numbers.
+        entries: Keys and values of each layer, [1, kv heads, entries, head size].
+    """
+
+    model: BeaconMemory
+    shard: Shard
+    layout: Layout
+    entries: Entries = field(repr=False)
+
+    @property
+    def token_count(self) -> int:
+        return self.layout.tokens
+
+    @property
+    def nbytes(self) -> int:
+        return sum(keys.nbytes + values.nbytes for keys, values in self.entries)
+
+    def recall(
+        self, queries: Sequence[str], *, scores: Sequence[Scores] = (), cancel: threading.Event | None = None
+    ) -> list[Recall]:
+        """Span clues, surrogate questions and a draft answer for each query, written side by side over one memory."""
+        if not queries or any(not isinstance(query, str) or not query.strip() for query in queries):
+            raise InputError("Expected at least one query, none of them blank.")
+        tasks = [task for task in KINDS if task != "answer" or self.model.draft_answer]
+        found: list[Recall] = []
+        each = max(1, TOGETHER // len(tasks))
+        for start in range(0, len(queries), each):
+            asked = [(query, task) for query in queries[start : start + each] for task in tasks]
+            began = time.perf_counter()
+            writers, read = self._ask([self.model.texts.ask(t, self.model.chat.plain(q)) for q, t in asked], cancel)
+            seconds = (time.perf_counter() - began) / (len(asked) // len(tasks))
+            for i in range(0, len(asked), len(tasks)):
+                group = dict(zip(tasks, writers[i : i + len(tasks)], strict=True))
+                usage = self._usage(writers[i : i + len(tasks)], read[i : i + len(tasks)], seconds)
+                found.append(self._recall(asked[i][0], group, usage))
+        return found
+
+    def answer(
+        self, question: str, *, sampling: Sampling | None = None, cancel: threading.Event | None = None
+    ) -> Completion:
+        """The answer from memory alone, without retrieval."""
+        return self._complete("answer", question, sampling, cancel)
+
+    def summarize(self, *, sampling: Sampling | None = None, cancel: threading.Event | None = None) -> Completion:
+        """The text's key points from memory alone, one a line."""
+        return self._complete("key_points", "", sampling or Sampling(max_tokens=512), cancel)
+
+    def stream_answer(
+        self, question: str, *, sampling: Sampling | None = None, cancel: threading.Event | None = None
+    ) -> Iterator[str]:
+        """`answer`, in pieces as they are written."""
+        prompt = self.model.texts.ask("answer", self.model.chat.plain(_checked(question)))
+        for _, piece in self._writing([prompt], sampling, cancel)[2]:
+            yield piece
+
+    def save(self, path: Path) -> None:
+        model = self.model
+        about = {
+            "fingerprint": model.fingerprint,
+            "parts": model.parts,
+            "model": model.checkpoint.name,
+            "revision": model.checkpoint.revision,
+            "prompts": model.texts.to_json(),
+            "dtype": str(self.entries[0][0].dtype).removeprefix("torch."),
+            "content": self.shard.content_hash,
+            "tokens": self.layout.tokens,
+        }
+        stored.save(path, self.entries, self.layout, model.storage, about)
+
+    def _complete(self, task: str, question: str, sampling: Sampling | None, cancel: Any) -> Completion:
+        prompt = self.model.texts.ask(task, self.model.chat.plain(_checked(question)) if question else "")
+        began = time.perf_counter()
+        writers, read = self._ask([prompt], cancel, sampling)
+        return Completion(writers[0].text.strip(), self._usage(writers, read, time.perf_counter() - began))
+
+    def _ask(
+        self, prompts: list[str], cancel: threading.Event | None, sampling: Sampling | None = None
+    ) -> tuple[list[Writer], list[int]]:
+        """Write a reply to every prompt, together. Gives the writers and the tokens of each prompt."""
+        writers, read, pieces = self._writing(prompts, sampling, cancel)
+        for _ in pieces:
+            pass
+        return writers, read
+
+    def _writing(
+        self, prompts: list[str], sampling: Sampling | None, cancel: threading.Event | None
+    ) -> tuple[list[Writer], list[int], Iterator[tuple[int, str]]]:
+        model, decoder = self.model, self.model.decoder
+        sampling = sampling or model.sampling  # type: ignore[assignment]
+        assert isinstance(sampling, Sampling)
+        ids = [model.chat.task(prompt) for prompt in prompts]
+        for tokens in ids:
+            check_reach(self.layout, len(tokens) + sampling.max_tokens, decoder.max_positions)
+        writers = [Writer(model.chat.text, sampling, model.chat.ends) for _ in prompts]
+        branches = BeaconBranches(decoder, self.layout, self.entries, len(prompts))
+        return writers, [len(tokens) for tokens in ids], write(branches, ids, writers, cancel)
+
+    def _usage(self, writers: Sequence[Writer], read: Sequence[int], seconds: float) -> Usage:
+        generated = sum(len(writer.ids) for writer in writers)
+        return Usage(sum(read), self.layout.tokens * len(writers), generated, seconds, len(writers))
+
+    def _recall(self, query: str, writers: Mapping[str, Writer], usage: Usage) -> Recall:
+        text = self.shard.text
+        clues = [
+            Clue(line, KINDS[task], self._ground(text, line), writer.confidence)
+            for task, writer in writers.items()
+            for line in parse_lines(writer.text, KINDS[task])
+        ]
+        warnings = tuple(
+            f"The memory wrote no {task} for this query." for task, w in writers.items() if not w.text.strip()
+        )
+        answer = writers["answer"].text.strip() or None if "answer" in writers else None
+        return Recall(query, tuple(clues), answer, usage, warnings)
+
+    def _ground(self, text: str, clue: str) -> Grounding | None:
+        """Where a clue stands word for word."""
+        at = text.find(clue)
+        return None if at < 0 else Grounding(*self.shard.locate(at, at + len(clue)), 1.0)
+
+
+def parse_lines(text: str, kind: ClueKind) -> list[str]:
+    """Clues out of a reply: its lines without blanks and list marks, each once; an answer is one clue."""
+    lines = [text] if kind == "answer" else text.splitlines()
+    cleaned = (re.sub(r"^\s*(?:[-*•]|\d{1,3}[.)])\s+", "", line).strip() for line in lines)
+    return [line for line in dict.fromkeys(cleaned) if line]
+
+
+def _checked(question: str) -> str:
+    if not isinstance(question, str) or not question.strip():
+        raise InputError(f"Expected a question, found {question!r}.")
+    return question
