@@ -161,6 +161,10 @@ def _kernel(query: Tensor, keys: Tensor, values: Tensor, scale: float, causal: b
             query, keys, values, 0.0, causal, False, scale=scale
         )
         return output, lse
+    return _plain_kernel(query, keys, values, scale, causal)
+
+
+def _plain_kernel(query: Tensor, keys: Tensor, values: Tensor, scale: float, causal: bool) -> tuple[Tensor, Tensor]:
     count, length = query.shape[2], keys.shape[2]
     mask = torch.ones(count, length, dtype=torch.bool, device=query.device).tril() if causal else None
     return _plain(query, keys, values, scale, mask)
