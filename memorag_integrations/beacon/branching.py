@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import torch
@@ -13,6 +13,9 @@ from ..errors import InputError
 from .decoder import BeaconDecoder
 from .layout import Layout, Step, Stride
 from .rope import rotate, turns
+
+ALONE = 16
+"""Tokens above which a branch is read in a pass of its own."""
 
 
 class BeaconBranches:
@@ -59,7 +62,9 @@ class BeaconBranches:
         pending = [list(ids) for ids in tokens]
         logits: list[Tensor | None] = [None] * len(pending)
         while any(pending):
-            for branch, found in self._round(pending).items():
+            # A prompt is read alone, causally over what is its own; side by side it would need a mask over all.
+            long = [branch for branch, ids in enumerate(pending) if len(ids) > ALONE][:1]
+            for branch, found in self._round(pending, long or range(len(pending))).items():
                 if not pending[branch]:
                     logits[branch] = found
         return logits
@@ -71,9 +76,9 @@ class BeaconBranches:
         self.decoder.check(layout, len(ids))
 
     @torch.inference_mode()
-    def _round(self, pending: list[list[int]]) -> dict[int, Tensor]:
-        """One pass: of each branch as many tokens as its window takes. Gives the logits of each one's last token."""
-        steps = {branch: self.layouts[branch].step(len(ids)) for branch, ids in enumerate(pending) if ids}
+    def _round(self, pending: list[list[int]], branches: Iterable[int]) -> dict[int, Tensor]:
+        """One pass: of each of these as many tokens as its window takes. Gives the logits of each one's last token."""
+        steps = {branch: self.layouts[branch].step(len(pending[branch])) for branch in branches if pending[branch]}
         owners = [branch for branch, (step, _) in steps.items() for _ in range(step.stride.length)]
         device = self.decoder.device
         ids = [pending[branch][i] for branch, (step, _) in steps.items() for i in range(step.raw)]
@@ -82,7 +87,7 @@ class BeaconBranches:
         with self.decoder.lock:
             raw, last = self._route([step.stride for step, _ in steps.values()])
             rows = self.decoder.embed(torch.tensor([ids]))
-            mask = self._cache.admit(owners, device)
+            self._shared.own_start, mask = self._cache.admit(owners, device)
             self._shared.look(owners, device)
             try:
                 hidden = self.decoder.run(

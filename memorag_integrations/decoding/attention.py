@@ -23,6 +23,10 @@ BLOCK_SCORES = 1 << 22
 """Most attention scores that the plain kernel holds at once, per head."""
 CACHED_SCORES = 1 << 20
 """Scores that the blocked kernel holds at once: 4 MiB of float32, which stay in the CPU's caches."""
+LEAST_BLOCKED = 32
+"""Queries below which the blocked kernel's many small calls cost more than they save."""
+UNSEEN = -1e30
+"""Log-sum-exp of no scores at all, finite so that the merge needs no special case."""
 LENGTH_STEP = 128
 """Keys that the blocked kernel's products grow by from block to block."""
 
@@ -33,7 +37,7 @@ class Part:
 
     Args:
         keys, values: [batch, kv heads, length, head size]; may be views of larger buffers.
-        mask: bool [queries, length], True where a query sees a key; None for all.
+        mask: float32 [queries, length], added to the scores: 0 where a query sees a key, -inf elsewhere; None for all.
         causal: Query i of n sees keys 0 … length - n + i of this part.
     """
 
@@ -44,7 +48,13 @@ class Part:
 
 
 class Prefix(Protocol):
-    """What lies before a cache's own entries and is shared."""
+    """What lies before a cache's own entries and is shared.
+
+    Args:
+        own_start: How many of the own entries none of the queries sees; they come first.
+    """
+
+    own_start: int
 
     def parts(self, layer: int) -> list[Part]: ...
 
@@ -73,20 +83,22 @@ def attention_in_parts(
         module: The layer's attention; its `layer_idx` picks the layer of `prefix`.
         query: [batch, heads, queries, head size].
         key, value: [batch, kv heads, length, head size]: the cache's own entries, the queries' last.
-        attention_mask: bool [1, 1, queries, length] over the own entries; None for plain causal.
+        attention_mask: float32 [1, 1, queries, length], added to the scores of the own entries; None for plain causal.
         scaling: Of the scores; None for 1 / sqrt(head size).
         prefix: Entries before the own ones, seen by every query or as its parts say.
 
     Returns:
         [batch, queries, heads, head size], and None for the weights.
     """
+    if prefix is not None and prefix.own_start:
+        key, value = key[:, :, prefix.own_start :], value[:, :, prefix.own_start :]
     count, length = query.shape[2], key.shape[2]
     before = [] if prefix is None else prefix.parts(module.layer_idx)  # type: ignore[arg-type]
     if attention_mask is not None:
         own = [Part(key, value, mask=attention_mask[0, 0])]
     elif count == 1:
         own = [Part(key, value)]
-    elif matmul.fast(query, count):
+    elif _many(query, count):
         own = [Part(key, value, causal=True)]
     else:
         past = length - count
@@ -113,10 +125,15 @@ def attend(query: Tensor, parts: Sequence[Part], scale: float | None = None) -> 
     for part in parts[1:]:
         output, other = _attend_part(query, part, scale)
         # Both weights from one sigmoid: they add up to one, and a part that a query does not see weighs nothing.
-        weight = torch.sigmoid(other - lse).nan_to_num_(0.0).unsqueeze(-1)
+        weight = torch.sigmoid(other - lse).unsqueeze(-1)
         total = torch.lerp(total.float(), output.float(), weight)
         lse = torch.logaddexp(lse, other)
     return total.to(query.dtype)
+
+
+def causal_mask(count: int, length: int, device: torch.device) -> Tensor:
+    """float32 [count, length]: query i sees keys 0 … length - count + i."""
+    return torch.full((count, length), float("-inf"), device=device).triu_(length - count + 1)
 
 
 def _attend_part(query: Tensor, part: Part, scale: float) -> tuple[Tensor, Tensor]:
@@ -124,7 +141,7 @@ def _attend_part(query: Tensor, part: Part, scale: float) -> tuple[Tensor, Tenso
     batch, heads, count, size = query.shape
     kv_heads, length = part.keys.shape[1], part.keys.shape[2]
     groups = heads // kv_heads
-    if part.mask is None and matmul.fast(query, count):
+    if part.mask is None and _many(query, count):
         return _blocked(query, part.keys, part.values, scale, length - count if part.causal else length)
     if part.mask is None and not part.causal:
         # All heads of a group and all queries see the same keys: one long list of queries for each key head.
@@ -136,12 +153,15 @@ def _attend_part(query: Tensor, part: Part, scale: float) -> tuple[Tensor, Tenso
         rows = query.reshape(batch * kv_heads, groups, count, size)
         output, lse = _kernel(rows, _shared(part.keys, groups), _shared(part.values, groups), scale, True)
         return output.reshape(batch, heads, count, size), lse.reshape(batch, heads, count)
-    mask = part.mask
-    if mask is None:
-        mask = torch.ones(count, length, dtype=torch.bool, device=query.device).tril(length - count)
+    mask = causal_mask(count, length, query.device) if part.mask is None else part.mask
     packed = query.reshape(batch, kv_heads, groups * count, size)
-    output, lse = _plain(packed, part.keys, part.values, scale, mask.repeat(groups, 1))
+    output, lse = _plain(packed, part.keys, part.values, scale, mask)
     return output.reshape(batch, heads, count, size), lse.reshape(batch, heads, count)
+
+
+def _many(query: Tensor, count: int) -> bool:
+    """Whether these are queries for the blocked kernel."""
+    return count >= LEAST_BLOCKED and matmul.fast(query)
 
 
 def _shared(tensor: Tensor, groups: int) -> Tensor:
@@ -166,7 +186,7 @@ def _kernel(query: Tensor, keys: Tensor, values: Tensor, scale: float, causal: b
 
 def _plain_kernel(query: Tensor, keys: Tensor, values: Tensor, scale: float, causal: bool) -> tuple[Tensor, Tensor]:
     count, length = query.shape[2], keys.shape[2]
-    mask = torch.ones(count, length, dtype=torch.bool, device=query.device).tril() if causal else None
+    mask = causal_mask(count, length, query.device) if causal else None
     return _plain(query, keys, values, scale, mask)
 
 
@@ -207,16 +227,27 @@ def _blocked(query: Tensor, keys: Tensor, values: Tensor, scale: float, past: in
 
 
 def _plain(query: Tensor, keys: Tensor, values: Tensor, scale: float, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Matrix products and a softmax in float32, some rows at a time."""
+    """Matrix products and a softmax in float32, some rows at a time; `mask` repeats where the queries are several heads'."""
     outputs, sums = [], []
+    count = query.shape[2] if mask is None else mask.shape[0]
     rows = max(1, BLOCK_SCORES // max(1, keys.shape[2]))
     transposed = keys.transpose(2, 3)
-    for start in range(0, query.shape[2], rows):
-        scores = torch.matmul(query[:, :, start : start + rows], transposed).float().mul_(scale)
+    grouped = _by_head(query, count) * scale
+    for start in range(0, count, rows):
+        block = grouped[:, :, :, start : start + rows]
+        scores = torch.matmul(block.flatten(2, 3), transposed).float()
         if mask is not None:
-            scores.masked_fill_(~mask[start : start + rows], float("-inf"))
-        lse = torch.logsumexp(scores, -1)
-        weights = scores.sub_(lse.unsqueeze(-1)).exp_().nan_to_num_(0.0)
-        outputs.append(torch.matmul(weights.to(values.dtype), values))
-        sums.append(lse)
-    return torch.cat(outputs, 2), torch.cat(sums, 2)
+            _by_head(scores, block.shape[3]).add_(mask[start : start + rows])
+        # A query that sees nothing here gets nothing, with a weight that the merge takes for zero.
+        most = scores.amax(-1, keepdim=True).clamp_min_(UNSEEN)
+        weights = scores.sub_(most).exp_()
+        total = weights.sum(-1, keepdim=True).clamp_min_(torch.finfo(torch.float32).tiny)
+        mixed = torch.matmul(weights.to(values.dtype), values).float() / total
+        outputs.append(_by_head(mixed, block.shape[3]))
+        sums.append(_by_head(most + total.log_(), block.shape[3]))
+    return torch.cat(outputs, 3).flatten(2, 3), torch.cat(sums, 3).flatten(2, 3).squeeze(-1)
+
+
+def _by_head(rows: Tensor, count: int) -> Tensor:
+    """[batch, kv heads, heads of a group * count, width] → [batch, kv heads, heads of a group, count, width]."""
+    return rows.view(rows.shape[0], rows.shape[1], -1, count, rows.shape[3])

@@ -36,13 +36,16 @@ class SharedPrefix:
         self.sees_tail = [True] * branches
         self._mask: Tensor | None = None
         self._end = self.length
+        self.own_start = 0
 
     def look(self, owners: Sequence[int], device: torch.device) -> None:
         """Prepare for a pass whose rows belong to these branches."""
         seeing = [self.sees_tail[owner] for owner in owners]
         mixed = self.tail > 0 and any(seeing) and not all(seeing)
         self._end = self.length if all(seeing) else self.length - self.tail
-        self._mask = torch.tensor(seeing, device=device).unsqueeze(1).expand(-1, self.tail) if mixed else None
+        if mixed:
+            hidden = torch.tensor([0.0 if sees else float("-inf") for sees in seeing], device=device)
+        self._mask = hidden.unsqueeze(1).expand(-1, self.tail) if mixed else None
 
     def parts(self, layer: int) -> list[Part]:
         keys, values = self.entries[layer]
@@ -61,22 +64,28 @@ class BranchCache(GrowingCache):
         self.owners: list[int] = []
         self.alive: list[bool] = []
 
-    def admit(self, owners: Sequence[int], device: torch.device) -> Tensor | None:
-        """Note that a pass will append rows of these branches, and give its mask: bool [1, 1, rows, entries].
+    def admit(self, owners: Sequence[int], device: torch.device) -> tuple[int, Tensor | None]:
+        """Note that a pass will append rows of these branches.
 
-        None where plain causal attention says the same.
+        Returns:
+            How many of the first entries none of the rows sees, and the mask over the rest, float32
+            [1, 1, rows, entries], to be added to the scores; None where plain causal attention says the same.
         """
         before = len(self.owners)
         self.owners += owners
         self.alive += [True] * len(owners)
-        if len(set(self.owners)) == 1 and all(self.alive):
-            return None
-        entry = torch.tensor(self.owners, device=device)
-        alive = torch.tensor(self.alive, device=device)
-        order = torch.arange(len(self.owners), device=device)
-        rows = slice(before, len(self.owners))
-        seen = (entry[rows, None] == entry) & alive & (order[rows, None] >= order)
-        return seen[None, None]
+        present = set(owners)
+        seen = [alive and owner in present for owner, alive in zip(self.owners, self.alive, strict=True)]
+        start = seen.index(True)
+        if len(present) == 1 and all(seen[start:]):
+            return start, None
+        entry = torch.tensor(self.owners[start:], device=device)
+        alive = torch.tensor(self.alive[start:], device=device)
+        order = torch.arange(len(entry), device=device)
+        rows = slice(before - start, None)
+        sees = (entry[rows, None] == entry) & alive & (order[rows, None] >= order)
+        mask = torch.full(sees.shape, float("-inf"), device=device).masked_fill_(sees, 0.0)
+        return start, mask[None, None]
 
     def retract(self, length: int) -> None:
         """Forget what came after the first `length` entries: a pass failed."""

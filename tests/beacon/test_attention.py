@@ -55,7 +55,8 @@ def test_parts_merge_to_the_whole(lengths: list[int], count: int) -> None:
         span = slice(at, at + length)
         if i % 2:
             mask[:, span] = True
-        parts.append(Part(keys[:, :, span], values[:, :, span], None if i % 2 else mask[:, span]))
+        added = torch.zeros(count, length).masked_fill_(~mask[:, span], float("-inf"))
+        parts.append(Part(keys[:, :, span], values[:, :, span], None if i % 2 else added))
         at += length
     torch.testing.assert_close(attend(query, parts), dense(query, keys, values, mask), atol=2e-5, rtol=1e-4)
 
