@@ -96,7 +96,7 @@ def measure(shape: str, tokens: int, ratio: int, device: str, threads: int, effe
     figures["moved_by_growing_mib"] = state.cache.copied / 2**20
     figures |= asked(decoder, state, clock)
     figures |= kept(decoder, state, clock, effects)
-    operations = size_of(shape).operations(tokens, ratio)
+    operations = sum(size_of(shape).operations(tokens, ratio))
     figures["tflop"] = operations / 1e12
     kind = "cuda" if device.startswith("cuda") else "cpu"
     spent = figures["memorize_wall_s" if kind == "cuda" else "memorize_cpu_s"]

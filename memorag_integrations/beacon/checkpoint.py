@@ -105,6 +105,28 @@ def open_checkpoint(
     return Checkpoint(folder, str(name), commit, config, settings, files)
 
 
+def config_alone(
+    name: str | Path, *, revision: str | None = None, token: str | None = None, cache_dir: str | Path | None = None
+) -> dict[str, Any]:
+    """config.json of a checkpoint, without downloading anything else.
+
+    Raises:
+        MemoryModelError: Where there is none, or it cannot be read.
+    """
+    if Path(name).expanduser().exists() or str(name).count("/") != 1:
+        return read_config(_find(str(name), revision, token, cache_dir)[0])
+    try:
+        from huggingface_hub import hf_hub_download
+
+        path = hf_hub_download(str(name), "config.json", revision=revision, token=token, cache_dir=cache_dir)
+    except Exception as error:  # The hub's client raises errors of many libraries.
+        raise MemoryModelError(
+            f"Could not get config.json of {name!r} (revision {revision or 'main'}) from the hub: {error}. "
+            f"Check the name, the token and the connection, or pass a local folder."
+        ) from error
+    return read_config(Path(path).parent)
+
+
 def _find(name: str, revision: str | None, token: str | None, cache_dir: str | Path | None) -> tuple[Path, str]:
     path = Path(name).expanduser()
     if path.is_dir():

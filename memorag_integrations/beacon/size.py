@@ -95,13 +95,16 @@ class Shape:
         rows = self.settings.window + -(-self.settings.window // ratio)
         return int(rows * (3 * self.intermediate + 8 * self.hidden + 4 * self.heads * self.head_size) * BYTES[dtype])
 
-    def operations(self, tokens: int, ratio: int) -> float:
-        """Floating-point operations to memorize, each attended pair counted once; no logits."""
+    def operations(self, tokens: int, ratio: int) -> tuple[float, float]:
+        """Floating-point operations to memorize: of the linear maps, and of attention with each pair counted once.
+
+        No logits are among them, as none are computed.
+        """
         rows = pairs = 0
         for step, _ in Layout.new(self.settings.window, [ratio]).steps(tokens):
             rows += step.stride.length
             pairs += step.stride.length * step.start + step.stride.length * (step.stride.length + 1) // 2
-        return 2.0 * self.linear_weights * rows + 4.0 * pairs * self.heads * self.head_size * self.layers
+        return 2.0 * self.linear_weights * rows, 4.0 * pairs * self.heads * self.head_size * self.layers
 
 
 def free_bytes(device: str) -> int | None:
