@@ -1,0 +1,22 @@
+"""MemoRAG for LangChain: `MemoRAGRetriever` in the place of `vectorstore.as_retriever()`."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from memorag_integrations.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from .adapters import LangChainEmbedder as LangChainEmbedder
+    from .retriever import MemoRAGRetriever as MemoRAGRetriever
+
+_HOME = {"LangChainEmbedder": "adapters", "MemoRAGRetriever": "retriever"}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if find_spec("langchain_core") is None:
+        raise MissingExtraError("langchain_memorag", "langchain")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)

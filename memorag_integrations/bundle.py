@@ -76,7 +76,7 @@ def save(
             },
         },
         documents=[
-            (place[id], id, document.text, json.dumps(dict(document.metadata)), index.languages[id])
+            (place[id], id, document.text, _json(document.metadata), index.languages[id], _json(document.host))
             for id, document in corpus.documents.items()
         ],
         passages=[
@@ -105,7 +105,10 @@ def load(folder: Path, embedder: str | Embedder | None, model: MemoryModel | Non
         settings = Settings(**{**rows.meta["settings"], "fusion": Fusion(**rows.meta["settings"]["fusion"])})
         checked = _embedder(rows.meta["embedder"], embedder)
         memory_model = _memory_model(rows.meta["memory"], model)
-        documents = {row[1]: Document(row[2], row[1], json.loads(row[3])) for row in rows.documents}
+        documents = {
+            id: Document(text, id, json.loads(metadata), None if host is None else json.loads(host))
+            for _, id, text, metadata, _, host in rows.documents
+        }
         index = _index(rows, list(documents.values()), checked)
         shards, memories = _memories(folder, rows, documents, memory_model)
     except (KeyError, IndexError, TypeError, ValueError) as error:
@@ -115,6 +118,12 @@ def load(folder: Path, embedder: str | Embedder | None, model: MemoryModel | Non
             f"The store at {folder} is damaged ({type(error).__name__}: {error}). Restore it from a copy, or memorize again."
         ) from error
     return Bundle(settings, memory_model, checked, Corpus(documents, shards, memories, index))
+
+
+def needs_embedder(folder: Path) -> bool:
+    """Whether the store's vectors were made by a model that its settings cannot make again."""
+    meta = store.read_meta(folder).get("embedder")
+    return meta is not None and meta["config"] is None
 
 
 def _passage_row(
@@ -130,8 +139,8 @@ def _passage_row(
         passage.end,
         passage.centre,
         None if cut else passage.text,
-        None if passage.metadata is document.metadata else json.dumps(dict(passage.metadata)),
-        None if passage.host is None else json.dumps(dict(passage.host)),
+        None if passage.metadata is document.metadata else _json(passage.metadata),
+        _json(passage.host),
         terms,
         key,
     )
@@ -229,6 +238,10 @@ def _memory_name(model: MemoryModel, shard: Shard) -> str:
 
 def _vector_key(text: str) -> bytes:
     return bytes.fromhex(text_hash(text))
+
+
+def _json(value: Mapping[str, Any] | None) -> str | None:
+    return None if value is None else json.dumps(dict(value))
 
 
 def _version() -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -81,7 +81,7 @@ class Embedder(Protocol):
         return await asyncio.to_thread(self.embed_queries, texts)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Candidates:
     """The passages that compete for one query, grouped by document and in the order of the text.
 
@@ -118,6 +118,7 @@ class Signals:
         candidates: The n passages scored.
         bm25: float32 [n], zero where no term is shared.
         dense: float32 [n], cosines; None without an embedder.
+        terms: The text's terms that occur in the corpus, by number, with their idf.
         known_terms: Share of the text's terms that occur in the corpus, in [0, 1].
         vector: The text's own vector, float32 [dimension], or None.
     """
@@ -126,6 +127,7 @@ class Signals:
     candidates: Candidates
     bm25: Floats
     dense: Floats | None = None
+    terms: Mapping[int, float] = field(default_factory=dict)
     known_terms: float = 0.0
     vector: Floats | None = None
 
@@ -136,7 +138,7 @@ class Scores(Signals):
 
     Args:
         own: float32 [n], how well each passage answers by itself: the signals on one scale, zero mean, unit deviation.
-        activation: float32 [n], `own` spread along each document: how well its neighbourhood answers.
+        activation: float32 [n], how well its neighbourhood answers: `own` spread along each document.
     """
 
     own: Floats
@@ -155,6 +157,7 @@ class Scores(Signals):
             candidates=self.candidates.take(rows),
             bm25=self.bm25[rows],
             dense=None if self.dense is None else self.dense[rows],
+            terms=self.terms,
             known_terms=self.known_terms,
             vector=self.vector,
             own=self.own[rows],

@@ -7,7 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .errors import InputError
@@ -29,17 +29,21 @@ class Document:
         text: The text. Lone surrogates and NUL characters are replaced one for one by U+FFFD when it is memorized.
         id: Unique within a corpus.
         metadata: What JSON can hold. Never changed, and given back with every passage.
+        host: What a host package needs to make its own objects of the passages; opaque to the engine, JSON only.
     """
 
     text: str
     id: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    host: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
             raise InputError(f"A document's text must be a str, not {type(self.text).__name__}.")
         if not isinstance(self.id, str):
             raise InputError(f"A document's id must be a str, not {type(self.id).__name__} ({self.id!r}).")
+        if _NOT_TEXT.search(self.id):
+            raise InputError(f"A document's id must be valid Unicode without NUL, found {self.id[:80]!r}.")
         if not self.id:
             object.__setattr__(self, "id", text_hash(self.text)[:32])
 
@@ -167,7 +171,7 @@ def read_documents(source: str | Document | Iterable[str | Document]) -> Iterato
         if text != document.text:
             bad = sum(a != b for a, b in zip(text, document.text, strict=True))
             logger.warning("Document %.80r: %d characters that are not text became U+FFFD.", document.id, bad)
-            document = Document(text, document.id, document.metadata)
+            document = replace(document, text=text)
         yield document
 
 
@@ -175,7 +179,7 @@ class Splitter:
     """Cuts documents into passages at the highest boundary that fits: blank lines, lines, sentences, words.
 
     Args:
-        size: Most characters of a passage. Its least is 0.6 of it, where the text allows.
+        size: Most characters of a passage.
     """
 
     def __init__(self, size: int = 1000) -> None:
@@ -184,7 +188,7 @@ class Splitter:
         from semantic_text_splitter import TextSplitter
 
         self.size = size
-        self._splitter = TextSplitter(size, trim=False)
+        self._splitter = TextSplitter(size)
 
     def split(self, document: Document) -> list[Passage]:
         """Passages of `document` in order; together they hold every character that is not blank."""

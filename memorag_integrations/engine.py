@@ -17,7 +17,7 @@ from .clues import Recall, Usage, merge_recalls, weighted
 from .contracts import Embedder, Floats, MemoryModel, Progress, Scores
 from .corpus import Corpus, Split, form_corpus
 from .documents import Document, Splitter, read_documents
-from .errors import InputError
+from .errors import EmbedderError, InputError, StoreError
 from .evidence import Evidence, Reasons, Selection, merge_neighbours, select
 from .fusion import Fusion
 from .index.analysis import check_language
@@ -100,7 +100,7 @@ class MemoRAG:
             documents: One text, one document, or any iterable of these; consumed once.
             split: A document's passages, where they are not ours to cut (a host's nodes).
             save_dir: Folder to save to when done.
-            progress: True for bars on a terminal, False for none, or a function (stage, done, total).
+            progress: True for a bar for each stage that takes a while, False for none, or a function (stage, done, total).
             cancel: When set, the work ends with `errors.Cancelled`, and the corpus is the one before.
 
         Raises:
@@ -275,9 +275,32 @@ class MemoRAG:
         memo.embedder, memo._corpus = stored.embedder, stored.corpus
         return memo
 
+    @staticmethod
+    def needs_embedder(folder: str | Path) -> bool:
+        """Whether `load` has to be given the embedder: the store has vectors of a model that only its owner can make."""
+        return bundle.needs_embedder(Path(folder))
+
     def _save(self, folder: Path) -> None:
         settings = bundle.Settings(self.splitter.size, self.language, self.fusion, self.shards, self.clues)
         bundle.save(folder, self.corpus, settings, self.memory_model, self.embedder)
+
+    def reuse(self, folder: str | Path) -> None:
+        """Take over the vectors and memories of a store, so that texts it holds are not encoded again by `memorize`.
+
+        What another embedder or memory model made is left where it is; where there is no store yet, nothing happens.
+        """
+        if not store.exists(Path(folder)):
+            return
+        try:
+            stored = bundle.load(
+                Path(folder), None if self.embedder is None else self.embedder.embedder, self.memory_model
+            )
+        except (EmbedderError, StoreError) as error:
+            logger.info("Nothing to reuse in %s: %s", folder, error)
+            return
+        if self.embedder is not None and stored.embedder is not None:
+            self.embedder.keep(stored.embedder.vectors)
+        self._corpus = self._corpus or stored.corpus
 
     def info(self) -> dict[str, Any]:
         """What is memorized and by which settings, for people and JSON."""
@@ -328,7 +351,7 @@ class MemoRAG:
         self, corpus: Corpus, every: Sequence[Scores], recall: Recall, selection: Selection, merge: bool
     ) -> list[Evidence]:
         query, clues = every[0], every[1:]
-        weights = fusing.clue_weights(query, clues, recall.clues, self.fusion) if clues else ()
+        weights = fusing.clue_weights(query, clues) if clues else []
         reasons = Reasons(query, clues, weights, weighted(recall, weights) if clues else recall)
         return finish(corpus, fusing.rank(query, clues, weights, self.fusion), reasons, selection, merge)
 

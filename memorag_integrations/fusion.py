@@ -1,102 +1,233 @@
-"""From signals to a ranking: weigh, spread, rank. Pure functions of scores; nothing here asks a model or an index."""
+"""From signals to a ranking: weigh, spread, rank. Pure functions of scores; nothing here asks a model or an index.
+
+    h = 0.6 z(dense) + 0.4 z(BM25)          what a passage says by itself
+    x = exp(0.25 h)                         one clear hit outweighs several half-hits
+    around = z(K x)                         its neighbourhood: K averages along a document, by distance
+    region = 0.9 around + 0.25 (the document's best `around`, less the mean of these)
+    score = max(z(x), region)               a passage earns its place by itself or by its neighbourhood
+
+z is zero mean and unit deviation over the candidates. A clue is one more h, joined to the query's before all this by a
+soft maximum: it adds places, and cannot vote the query's down.
+
+    w = sigmoid(5 nearness - 3.5)           nearness: cos(query, clue) over the query's cosine with its nearest passage
+    g = h_clue sqrt(min(1, max h / max h_clue))
+    h = z(log(exp(h) + max over clues of w exp(g)))
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .clues import Clue
-from .contracts import Floats, Scores, Signals
+from .contracts import Candidates, Floats, Scores, Signals
 from .errors import InputError
+
+Doubles = NDArray[np.float64]
+
+_REACH = 4.0
+"""Deviations beyond which one passage does not touch another."""
+
+_HIGHEST = 40.0
+"""Deviations above the mean from which one hit is as good as another, so that exp cannot overflow."""
+
+
+_NEARNESS, _NEARNESS_BIAS = 5.0, -3.5
+_OVERLAP, _OVERLAP_BIAS = 7.5, -2.2
+"""Of a clue's weight: slope and bias over its nearness to the query, with an embedder and without one."""
+
+_LEAST_NEAREST = 0.05
+"""Where not even the nearest passage resembles the query, its cosine counts as this."""
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """How signals become a ranking.
+    """How signals become a ranking. The defaults were chosen on QMSum's training meetings and on needle questions.
 
     Args:
-        dense_weight: Share of the dense score in a passage's own score; the rest is BM25's. Without an embedder, 0.
-        spread: Deviation of the Gaussian that spreads scores along a text, in median passage lengths.
+        dense_weight: Share of the dense score in what a passage says by itself; the rest is BM25's. Without an
+            embedder BM25 has it all.
+        sharpness: Exponent by which clear hits outweigh half-hits before they spread.
+        forward, backward: How far a hit reaches along its text, after it and before it: deviations of a Gaussian, in
+            median passage lengths. What follows a mention belongs to it more often than what precedes it.
+        region_weight: Of the neighbourhood against the passage itself.
+        document_weight: Of the document's best neighbourhood, in those of all its passages. Relative to the candidates'
+            mean, so that it is nothing for one document and grows with their number, without a switch.
     """
 
     dense_weight: float = 0.6
-    spread: float = 1.0
+    sharpness: float = 0.25
+    forward: float = 2.0
+    backward: float = 1.25
+    region_weight: float = 0.9
+    document_weight: float = 0.25
 
     def __post_init__(self) -> None:
-        if not 0 <= self.dense_weight <= 1:
-            raise InputError(f"dense_weight must lie between 0 and 1, found {self.dense_weight!r}.")
-        if not self.spread >= 0:
-            raise InputError(f"spread must be 0 or more median passage lengths, found {self.spread!r}.")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
+                raise InputError(f"Fusion's {field.name} must be a number from 0 to 100, found {value!r}.")
+        if self.dense_weight > 1:
+            raise InputError(f"dense_weight is a share, from 0 to 1; found {self.dense_weight!r}.")
 
 
-def standardize(values: NDArray[np.floating]) -> NDArray[np.float64]:
+def activate(signals: Signals, fusion: Fusion) -> Scores:
+    """What each candidate says by itself, and what its neighbourhood says."""
+    own = standardize(signals.bm25)
+    if signals.dense is not None:
+        own = standardize((1 - fusion.dense_weight) * own + fusion.dense_weight * standardize(signals.dense))
+    return Scores(
+        text=signals.text,
+        candidates=signals.candidates,
+        bm25=signals.bm25,
+        dense=signals.dense,
+        terms=signals.terms,
+        known_terms=signals.known_terms,
+        vector=signals.vector,
+        own=own.astype(np.float32),
+        activation=region(own, signals.candidates, fusion).astype(np.float32),
+    )
+
+
+def rank(query: Scores, clues: Sequence[Scores], weights: Sequence[float], fusion: Fusion) -> Floats:
+    """The fused score of each candidate, float32 [n], to be sorted by.
+
+    Args:
+        query: The query's scores.
+        clues: Each clue's, over the same candidates.
+        weights: What each clue counts, the query counting 1; a weight of 0 is as if the clue were not there.
+        fusion: The settings.
+    """
+    own, around = np.asarray(query.own, np.float64), np.asarray(query.activation, np.float64)
+    trusted = [(clue, weight) for clue, weight in zip(clues, weights, strict=True) if weight > 0]
+    if trusted and own.size:
+        own = join(own, [np.asarray(clue.own, np.float64) for clue, _ in trusted], [weight for _, weight in trusted])
+        around = region(own, query.candidates, fusion)
+    return np.maximum(standardize(sharpen(own, fusion)), around).astype(np.float32)
+
+
+def join(own: Doubles, clues: Sequence[Doubles], weights: Sequence[float]) -> Doubles:
+    """A query's scores together with its clues', [n]: a passage counts if the query or a trusted clue points at it.
+
+    Of several clues the strongest speaks for a passage, so that repeating one adds nothing. A clue that quotes the text
+    has a peak far above any question's, wherever it came from: it may be louder than the query by the square root only.
+    """
+    loudest = np.full_like(own, -np.inf)
+    for clue, weight in zip(clues, weights, strict=True):
+        louder = float(clue.max()) / max(float(own.max()), 1e-9)
+        heard = clue / np.sqrt(louder) if louder > 1 else clue
+        loudest = np.maximum(loudest, np.log(weight) + np.minimum(heard, _HIGHEST))
+    return standardize(np.logaddexp(np.minimum(own, _HIGHEST), loudest))
+
+
+def clue_weights(query: Scores, clues: Sequence[Scores]) -> list[float]:
+    """How much each clue counts beside the query's 1: by how near it is to the query, never above it.
+
+    With an embedder nearness is the cosine of query and clue, over that of the query and its nearest passage: the ratio
+    hardly depends on the embedder's scale or on how a question is put. Without one, it is the share of the query's
+    terms, by idf, that the clue has. Both were fitted on QMSum's training meetings (`benchmarks/fit_clues.py`).
+    """
+    if query.vector is not None and query.dense is not None and query.dense.size:
+        nearest = max(float(query.dense.max()), _LEAST_NEAREST)
+        near = [0.0 if clue.vector is None else float(query.vector @ clue.vector) / nearest for clue in clues]
+        return [_sigmoid(_NEARNESS * value + _NEARNESS_BIAS) for value in near]
+    total = sum(query.terms.values())
+    shared = [sum(idf for term, idf in query.terms.items() if term in clue.terms) for clue in clues]
+    return [_sigmoid(_OVERLAP * value / total + _OVERLAP_BIAS) if total else 0.0 for value in shared]
+
+
+def region(own: Doubles, candidates: Candidates, fusion: Fusion) -> Doubles:
+    """What a passage's neighbourhood says: sharpened scores spread along the document, lifted by its best place."""
+    if not own.size:
+        return own
+    around = standardize(kernel(candidates, fusion).spread(sharpen(own, fusion)))
+    firsts = candidates.firsts
+    best = np.repeat(np.maximum.reduceat(around, firsts), np.diff(np.append(firsts, own.size)))
+    return np.asarray(fusion.region_weight * around + fusion.document_weight * (best - best.mean()), dtype=np.float64)
+
+
+def sharpen(own: Doubles, fusion: Fusion) -> Doubles:
+    """One clear hit over several half-hits."""
+    if not fusion.sharpness:
+        return own
+    return np.asarray(np.exp(fusion.sharpness * np.minimum(own, _HIGHEST)), dtype=np.float64)
+
+
+def _sigmoid(value: float) -> float:
+    return float(1 / (1 + np.exp(-value)))
+
+
+def standardize(values: NDArray[np.floating]) -> Doubles:
     """z-scores: zero mean and unit deviation; all zero where the values do not differ."""
     centred = np.asarray(values, dtype=np.float64)
     if not centred.size:
         return centred
     centred = centred - centred.mean()
-    deviation = centred.std()
+    deviation = float(centred.std())
     return centred / deviation if deviation > 1e-9 else np.zeros_like(centred)
 
 
-def spread(
-    values: NDArray[np.float64], document: NDArray[np.int32], centre: NDArray[np.float64], deviation: float
-) -> NDArray[np.float64]:
-    """Each passage's Gaussian-weighted mean over its document, weights by distance in characters.
-
-    The positional idea of Lv and Zhai (Positional Language Models, SIGIR 2009), on scores in the place of counts.
+@dataclass(frozen=True)
+class Kernel:
+    """Row-normalised spreading weights between passages of one document (Lv and Zhai, SIGIR 2009, on scores).
 
     Args:
-        values: [n].
-        document: [n], equal numbers stand together.
-        centre: [n], rising within a document.
-        deviation: In characters.
+        bands: For each offset, what every passage takes from the one that many places before it, float64 [n]; zero
+            where that is another document or out of reach. Offset 0 is the passage itself.
     """
-    if not values.size or deviation <= 0:
-        return values.copy()
-    total, weight = values.copy(), np.ones_like(values)
-    for step in range(1, len(values)):
-        near = document[step:] == document[:-step]
-        distance = (centre[step:] - centre[:-step]) / deviation
-        near &= distance < 4
-        if not near.any():
-            break
-        kernel = np.where(near, np.exp(-0.5 * np.square(np.where(near, distance, 0.0))), 0.0)
-        total[:-step] += kernel * values[step:]
-        total[step:] += kernel * values[:-step]
-        weight[:-step] += kernel
-        weight[step:] += kernel
-    return np.asarray(total / weight, dtype=np.float64)
+
+    bands: Sequence[tuple[int, Doubles]]
+
+    def spread(self, values: Doubles) -> Doubles:
+        """Each passage's weighted mean over its neighbourhood, [n]."""
+        out = np.zeros_like(values)
+        for offset, weight in self.bands:
+            if offset == 0:
+                out += weight * values
+            elif offset > 0:
+                out[offset:] += weight[offset:] * values[:-offset]
+            else:
+                out[:offset] += weight[:offset] * values[-offset:]
+        return out
 
 
-def activate(signals: Signals, fusion: Fusion) -> Scores:
-    """A text's own score of each candidate, and its activation."""
-    own = standardize(signals.bm25)
-    if signals.dense is not None:
-        own = standardize((1 - fusion.dense_weight) * own + fusion.dense_weight * standardize(signals.dense))
-    candidates = signals.candidates
-    deviation = fusion.spread * candidates.median_length
-    activation = standardize(spread(own, candidates.document, candidates.centre, deviation))
-    return Scores(
-        text=signals.text,
-        candidates=candidates,
-        bm25=signals.bm25,
-        dense=signals.dense,
-        known_terms=signals.known_terms,
-        vector=signals.vector,
-        own=own.astype(np.float32),
-        activation=activation.astype(np.float32),
-    )
+_kernels: WeakKeyDictionary[Candidates, tuple[Fusion, Kernel]] = WeakKeyDictionary()
 
 
-def clue_weights(query: Scores, clues: Sequence[Scores], said: Sequence[Clue], fusion: Fusion) -> list[float]:
-    """How much each clue counts beside the query's 1."""
-    return [0.0 for _ in clues]
+def kernel(candidates: Candidates, fusion: Fusion) -> Kernel:
+    """The kernel over these candidates; kept as long as they are, since it does not depend on the query."""
+    known = _kernels.get(candidates)
+    if known is None or known[0] != fusion:
+        unit = candidates.median_length
+        known = (
+            fusion,
+            build_kernel(candidates.document, candidates.centre, fusion.forward * unit, fusion.backward * unit),
+        )
+        _kernels[candidates] = known
+    return known[1]
 
 
-def rank(query: Scores, clues: Sequence[Scores], weights: Sequence[float], fusion: Fusion) -> Floats:
-    """The fused score of each candidate, float32 [n]: a passage earns its place by itself or by its neighbourhood."""
-    return np.maximum(query.own, query.activation)
+def build_kernel(document: NDArray[np.int32], centre: Doubles, forward: float, backward: float) -> Kernel:
+    """Gaussian weights by distance inside a document.
+
+    Args:
+        document: [n], equal numbers stand together.
+        centre: [n], in characters, rising within a document.
+        forward, backward: Deviations in characters: how far a hit reaches after it, and before it.
+    """
+    n = len(document)
+    bands = [(0, np.ones(n))]
+    for sign, deviation in ((1, forward), (-1, backward)):
+        for step in range(1, n):
+            distance = (centre[step:] - centre[:-step]) / max(deviation, 1e-9)
+            near = (document[step:] == document[:-step]) & (distance <= _REACH)
+            if not near.any():
+                break
+            weight = np.zeros(n)
+            (weight[step:] if sign > 0 else weight[:-step])[near] = np.exp(-0.5 * np.square(distance[near]))
+            bands.append((sign * step, weight))
+    total = np.sum([weight for _, weight in bands], axis=0)
+    return Kernel([(offset, weight / total) for offset, weight in bands])

@@ -1,8 +1,7 @@
-"""Progress of long work: bars on a terminal, a caller's own function, or silence."""
+"""Progress of long work: bars, a caller's own function, or silence."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,12 +14,13 @@ def reporting(progress: bool | Progress) -> Iterator[Progress]:
     """A function (stage, done, total) that shows progress the way the caller asked for.
 
     Args:
-        progress: True for a bar a stage on standard error, if that is a terminal; False for none; or a function.
+        progress: True for a bar for each stage that takes more than a second, on standard error or in the notebook;
+            False for none; or a function.
     """
     if not isinstance(progress, bool):
         yield progress
         return
-    if not progress or not sys.stderr.isatty():
+    if not progress:
         yield silent
         return
     bars: dict[str, Any] = {}
@@ -29,7 +29,7 @@ def reporting(progress: bool | Progress) -> Iterator[Progress]:
         from tqdm.auto import tqdm
 
         if stage not in bars:
-            bars[stage] = tqdm(total=total, desc=stage, leave=True, mininterval=0.2)
+            bars[stage] = tqdm(total=total, desc=stage, delay=1)
         bar = bars[stage]
         bar.total = total
         bar.update(done - bar.n)

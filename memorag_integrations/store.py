@@ -2,7 +2,7 @@
 
 DIR/memorag.sqlite3            application id "MRAG", user version = FORMAT
   meta(key, value)               settings, fingerprints: JSON
-  documents(…)                   id, text, metadata, language
+  documents(…)                   id, text, metadata, language, what its host keeps with it
   passages(…)                    place and text (NULL: as it stands in the document), terms, key of the vector
   terms(number, term)            the vocabulary
   vectors(key, vector)           float32, little-endian, by hash of the passage's text
@@ -33,7 +33,8 @@ MEMORIES = "memories"
 _SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE documents(
-    place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, text TEXT NOT NULL, metadata TEXT NOT NULL, language TEXT NOT NULL);
+    place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, text TEXT NOT NULL, metadata TEXT NOT NULL, language TEXT NOT NULL,
+    host TEXT);
 CREATE TABLE passages(
     place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, document INTEGER NOT NULL REFERENCES documents(place),
     start INTEGER, stop INTEGER, centre REAL NOT NULL, text TEXT, metadata TEXT, host TEXT,
@@ -42,7 +43,7 @@ CREATE TABLE terms(number INTEGER PRIMARY KEY, term TEXT NOT NULL UNIQUE);
 CREATE TABLE vectors(key BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE shards(place INTEGER PRIMARY KEY, documents TEXT NOT NULL, content TEXT NOT NULL, folder TEXT);
 """
-_COLUMNS = {"documents": 5, "passages": 11, "terms": 2, "vectors": 2, "shards": 4}
+_COLUMNS = {"documents": 6, "passages": 11, "terms": 2, "vectors": 2, "shards": 4}
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,11 @@ class Rows:
     terms: Sequence[tuple[Any, ...]]
     vectors: Sequence[tuple[Any, ...]]
     shards: Sequence[tuple[Any, ...]]
+
+
+def exists(folder: Path) -> bool:
+    """Whether there is a store's database in this folder."""
+    return (folder / DATABASE).is_file()
 
 
 def check_target(folder: Path) -> Path:
@@ -123,9 +129,19 @@ def read(folder: Path) -> Rows:
         StoreError: Where there is no store, it is damaged, or its format is newer than `FORMAT`.
     """
     with _reading(folder) as database:
-        meta = {key: json.loads(value) for key, value in database.execute("SELECT key, value FROM meta")}
+        meta = _meta(database)
         tables = {table: database.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall() for table in _COLUMNS}
     return Rows(meta, **tables)
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """The settings and fingerprints alone. Raises as `read` does."""
+    with _reading(folder) as database:
+        return _meta(database)
+
+
+def _meta(database: sqlite3.Connection) -> dict[str, Any]:
+    return {key: json.loads(value) for key, value in database.execute("SELECT key, value FROM meta")}
 
 
 @contextmanager

@@ -61,7 +61,8 @@ _STOP_LISTS = {
 _FILLERS = {
     "de": "beschreibe erkläre erläutere fasse zusammen zusammenfassung sage sagte sagen meinte denken dachte frage",
     "en": "summarize summarise summary describe explain tell say said says think thinks thought talk talked discuss "
-    "discussed discussing discussion discussions mention mentioned opinion opinions according question regarding",
+    "discussed discussing discussion discussions mention mentioned opinion opinions according question regarding "
+    "concerning could would may might must shall also",
     "es": "resume resumen describe explica dime dijo dice piensa pensó pregunta",
     "fr": "résume résumé décris explique dis dit pense pensait question",
 }

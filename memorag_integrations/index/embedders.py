@@ -7,7 +7,8 @@ import hashlib
 import importlib.util
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,8 @@ class SentenceTransformerEmbedder(Embedder):
         except ImportError as error:
             raise MissingExtraError("A sentence-transformers embedder", "embedded") from error
         try:
-            model = SentenceTransformer(self._source(), device=self.device, trust_remote_code=False)
+            with _quiet_loading():
+                model = SentenceTransformer(self._source(), device=self.device, trust_remote_code=False)
         except (OSError, ValueError) as error:
             raise EmbedderError(
                 f"The embedding model {self.model!r} could not be loaded: {error} "
@@ -132,6 +134,20 @@ class MiniLMEmbedder(SentenceTransformerEmbedder):
         folder = Path(spec.origin).parent / "model"
         check_weights(folder / "model.safetensors", MINILM_SHA256)
         return str(folder)
+
+
+@contextmanager
+def _quiet_loading() -> Iterator[None]:
+    """Without transformers' bar over the tensors of a model, which is there for models of gigabytes."""
+    from transformers.utils import logging as transformers_logging
+
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def check_weights(path: Path, expected: str) -> None:
@@ -217,8 +233,9 @@ class CheckedEmbedder:
         Raises:
             EmbedderError: Where the stored vectors are another model's.
         """
+        expected = self.fingerprint
         if not self._verified:
-            expected, found = self.fingerprint, take_fingerprint(self.embedder)
+            found = take_fingerprint(self.embedder)
             if not found.same_space(expected):
                 raise EmbedderError(
                     f"The stored vectors were made by {expected}, but {found} is in use, and its vectors are others. "

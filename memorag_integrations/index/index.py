@@ -95,7 +95,7 @@ class Index:
         return len(self.passages)
 
     def signals(self, texts: Sequence[str], vectors: Floats | None, filters: Filters | None = None) -> list[Signals]:
-        """What this index says of each text, all over the same candidates: those of the first text.
+        """What this index says of each text, all over the same candidates: whatever one of them picks.
 
         Args:
             texts: The query first, then whatever else searches for it (clues).
@@ -103,7 +103,7 @@ class Index:
             filters: Which passages may compete.
         """
         known = [self._known_terms(text) for text in texts]
-        rows = self._pick(known[0][0], None if vectors is None else vectors[0], filters)
+        rows = self._pick([numbers for numbers, _ in known], vectors, filters)
         candidates = self._everything if rows is None else self._everything.take(rows)
         dense = None
         if self.vectors is not None and vectors is not None:
@@ -117,6 +117,7 @@ class Index:
                     candidates=candidates,
                     bm25=bm25 if rows is None else bm25[rows],
                     dense=None if dense is None else dense[i],
+                    terms=self.terms.idf(numbers),
                     known_terms=share,
                     vector=None if vectors is None else vectors[i],
                 )
@@ -128,14 +129,16 @@ class Index:
         numbers = self.terms.known(terms)
         return numbers, len(numbers) / len(terms) if terms else 0.0
 
-    def _pick(self, numbers: Sequence[int], vector: Floats | None, filters: Filters | None) -> NDArray[np.intp] | None:
+    def _pick(
+        self, texts: Sequence[Sequence[int]], vectors: Floats | None, filters: Filters | None
+    ) -> NDArray[np.intp] | None:
         """Rows of the candidates, rising; None for all."""
         allowed = None if filters is None else self._allowed(filters)
         if len(self) <= EVERYTHING or (allowed is not None and len(allowed) <= EVERYTHING):
             return allowed
-        best = [np.argsort(-self.terms.score(numbers), kind="stable")[:PICK]]
-        if self.vectors is not None and vector is not None:
-            best.append(self.vectors.search(vector, PICK))
+        best = [np.argsort(-self.terms.score(numbers), kind="stable")[:PICK] for numbers in texts]
+        if self.vectors is not None and vectors is not None:
+            best += [self.vectors.search(vector, PICK) for vector in vectors]
         picked = np.flatnonzero(np.isin(self._document, self._document[np.concatenate(best)]))
         return picked if allowed is None else np.intersect1d(picked, allowed)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from math import log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,15 @@ class TermIndex:
     def known(self, terms: Sequence[str]) -> list[int]:
         """Numbers of those terms that occur in the corpus."""
         return [self._ids[term] for term in terms if term in self._ids]
+
+    def idf(self, numbers: Sequence[int]) -> dict[int, float]:
+        """Inverse document frequency of terms by number, as BM25 weighs them."""
+        if not numbers:
+            return {}
+        found = self._weights().scores["indptr"]  # type: ignore[attr-defined]
+        n = len(self._rows)
+        frequency = {number: int(found[number + 1] - found[number]) for number in numbers}
+        return {number: log(1 + (n - df + 0.5) / (df + 0.5)) for number, df in frequency.items()}
 
     def score(self, numbers: Sequence[int]) -> Floats:
         """BM25 of every passage for the terms with these numbers, float32 [n]."""

@@ -1,0 +1,106 @@
+"""LangChain objects to ours and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from langchain_core.documents import Document as LangChainDocument
+from langchain_core.embeddings import Embeddings
+
+from memorag_integrations.contracts import Config, Embedder, Floats
+from memorag_integrations.documents import Document, text_hash
+from memorag_integrations.errors import InputError
+from memorag_integrations.evidence import Evidence
+from memorag_integrations.given import Given
+
+KEY = "memorag"
+"""The one metadata key we add: the provenance of a piece of evidence."""
+
+
+class LangChainEmbedder(Embedder):
+    """A LangChain embedding model as an embedder of the engine."""
+
+    def __init__(self, model: Embeddings) -> None:
+        self.model = model
+
+    @property
+    def name(self) -> str:
+        label = next((getattr(self.model, key) for key in ("model", "model_name") if hasattr(self.model, key)), "")
+        return f"{type(self.model).__name__} {label}".strip()
+
+    @property
+    def config(self) -> Config | None:
+        return None
+
+    def embed_passages(self, texts: Sequence[str]) -> Floats:
+        return np.asarray(self.model.embed_documents(list(texts)), dtype=np.float32)
+
+    def embed_queries(self, texts: Sequence[str]) -> Floats:
+        return np.asarray([self.model.embed_query(text) for text in texts], dtype=np.float32)
+
+    async def aembed_passages(self, texts: Sequence[str]) -> Floats:
+        return np.asarray(await self.model.aembed_documents(list(texts)), dtype=np.float32)
+
+    async def aembed_queries(self, texts: Sequence[str]) -> Floats:
+        return np.asarray([await self.model.aembed_query(text) for text in texts], dtype=np.float32)
+
+
+def as_embedder(model: Embeddings | Embedder | str | None) -> Embedder | str | None:
+    """What `MemoRAG(embedder=…)` takes, out of what a LangChain user has at hand."""
+    return LangChainEmbedder(model) if isinstance(model, Embeddings) else model
+
+
+def to_documents(documents: Iterable[LangChainDocument]) -> Iterator[Document]:
+    """LangChain documents as ours: text as it is, metadata copied; without an id, one made from the text.
+
+    The same text twice without ids (blank pages, say) is two documents: the second is named by its count.
+    """
+    for document, id in _named(documents):
+        yield Document(document.page_content, id, dict(document.metadata), None if document.id else {"unnamed": True})
+
+
+def to_given(chunks: Iterable[LangChainDocument], source_key: str) -> list[Given]:
+    """LangChain chunks as passages that are kept whole; those of one source are neighbours in the order given."""
+    given = []
+    for chunk, id in _named(chunks):
+        found = chunk.metadata.get("start_index")
+        start = found if isinstance(found, int) and found >= 0 else None
+        given.append(
+            Given(
+                id,
+                str(chunk.metadata.get(source_key, id)),
+                chunk.page_content,
+                start,
+                None if start is None else start + len(chunk.page_content),
+                None,
+                dict(chunk.metadata),
+                {"id": chunk.id},
+            )
+        )
+    return given
+
+
+def to_langchain(evidence: Evidence) -> LangChainDocument:
+    """A fresh document for a piece of evidence; a given chunk keeps the id it had, a cut one has its passage's."""
+    passage = evidence.passage
+    metadata: dict[str, Any] = {**passage.metadata, KEY: evidence.provenance()}
+    id = passage.id if passage.host is None else passage.host["id"]
+    return LangChainDocument(page_content=passage.text, metadata=metadata, id=id)
+
+
+def _named(documents: Iterable[LangChainDocument]) -> Iterator[tuple[LangChainDocument, str]]:
+    counts: dict[str, int] = {}
+    for document in documents:
+        if not isinstance(document, LangChainDocument):
+            raise InputError(
+                f"Expected langchain_core Document objects, found {type(document).__name__}. "
+                f"Wrap a text as Document(page_content=…)."
+            )
+        if document.id:
+            yield document, document.id
+            continue
+        name = text_hash(document.page_content)[:32]
+        counts[name] = counts.get(name, 0) + 1
+        yield document, name if counts[name] == 1 else f"{name}-{counts[name]}"

@@ -1,0 +1,162 @@
+"""`MemoRAGRetriever`: in the place of `vectorstore.as_retriever()`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.retrievers import BaseRetriever
+from pydantic import ConfigDict, Field, SkipValidation
+
+from memorag_integrations.contracts import Embedder, MemoryModel
+from memorag_integrations.engine import MemoRAG, Mode
+from memorag_integrations.given import put_together
+from memorag_integrations.index.index import Filters
+
+from .adapters import as_embedder, to_documents, to_given, to_langchain
+
+
+class MemoRAGRetriever(BaseRetriever):
+    """Memory-guided retrieval behind LangChain's retriever interface.
+
+    Every setting can be given at construction, and again for one call: `retriever.invoke(query, k=3)`.
+
+    Args:
+        memo: An engine that has memorized or loaded a corpus; the `from_…` constructors make one.
+        k: Most documents of one query; None where only `budget` counts.
+        budget: Most characters of one query's documents together.
+        mode: "memorag", or a baseline: "plain", "bm25", "hybrid".
+        filters: {metadata key: value or list of values}, or a function of the metadata.
+        cutoff: Least score.
+        merge: Whether evidence that touches in its document becomes one (documents we cut ourselves only).
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    memo: SkipValidation[MemoRAG]
+    k: int | None = Field(default=5, ge=1)
+    budget: int | None = Field(default=None, ge=1)
+    mode: Mode = "memorag"
+    filters: SkipValidation[Filters | None] = None
+    cutoff: float = Field(default=0.0, ge=0, le=1)
+    merge: bool = False
+
+    # ── from what the app has ─────────────────────────────────────────────────────────────────────────────────────
+
+    @classmethod
+    def from_documents(
+        cls,
+        documents: Iterable[Document],
+        k: int | None = 5,
+        *,
+        embedding: Embeddings | Embedder | str | None = None,
+        memory: str | MemoryModel = "activation",
+        show_progress: bool = False,
+        engine: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> MemoRAGRetriever:
+        """Memorize documents; those longer than a passage are cut, with exact character offsets.
+
+        Args:
+            documents: LangChain documents; any iterable.
+            k: See the class.
+            embedding: A LangChain embedding model, "minilm", a sentence-transformers name or path, or None for BM25
+                alone.
+            memory: What forms the memory.
+            show_progress: Whether to show progress bars.
+            engine: Further settings of `MemoRAG` (passage_size, language, …).
+            **settings: Further settings of the retriever.
+        """
+        memo = MemoRAG(memory, as_embedder(embedding), **(engine or {}))
+        memo.memorize(to_documents(documents), progress=show_progress)
+        return cls(memo=memo, k=k, **settings)
+
+    @classmethod
+    def from_chunks(
+        cls,
+        chunks: Iterable[Document],
+        k: int | None = 5,
+        *,
+        source_key: str = "source",
+        embedding: Embeddings | Embedder | str | None = None,
+        memory: str | MemoryModel = "activation",
+        show_progress: bool = False,
+        engine: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> MemoRAGRetriever:
+        """Memorize what a text splitter has cut: chunks are kept whole and given back as copies, untouched.
+
+        Args:
+            chunks: LangChain documents. Those with the same `source_key` in their metadata are of one text, in the order
+                given, or by `start_index` where the splitter was told to add it.
+            source_key: The metadata key that names the text a chunk is from.
+            k, embedding, memory, show_progress, engine, **settings: As in `from_documents`.
+        """
+        memo = MemoRAG(memory, as_embedder(embedding), **(engine or {}))
+        documents, passages = put_together(to_given(chunks, source_key))
+        memo.memorize(documents, split=lambda document: passages[document.id], progress=show_progress)
+        return cls(memo=memo, k=k, **settings)
+
+    # ── persistence ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def save_local(self, folder: str | Path) -> None:
+        """Save documents, passages, vectors, memories and settings of the engine to a folder."""
+        self.memo.save(folder)
+
+    @classmethod
+    def load_local(
+        cls,
+        folder: str | Path,
+        embedding: Embeddings | Embedder | str | None = None,
+        *,
+        memory: MemoryModel | None = None,
+        **settings: Any,
+    ) -> MemoRAGRetriever:
+        """Load what `save_local` wrote; nothing is encoded again, and nothing in the folder can run code.
+
+        Args:
+            folder: The folder.
+            embedding: The model it was made with, where that was a LangChain one.
+            memory: Likewise the memory model.
+            **settings: Settings of the retriever.
+        """
+        return cls(memo=MemoRAG.load(folder, embedder=as_embedder(embedding), memory=memory), **settings)
+
+    # ── retrieval ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,
+        k: int | None = None,
+        budget: int | None = None,
+        mode: Mode | None = None,
+        filters: Filters | None = None,
+        cutoff: float | None = None,
+        merge: bool | None = None,
+    ) -> list[Document]:
+        how = self._how(k=k, budget=budget, mode=mode, filters=filters, cutoff=cutoff, merge=merge)
+        return [to_langchain(evidence) for evidence in self.memo.retrieve(query, **how)]
+
+    async def _aget_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: AsyncCallbackManagerForRetrieverRun,
+        k: int | None = None,
+        budget: int | None = None,
+        mode: Mode | None = None,
+        filters: Filters | None = None,
+        cutoff: float | None = None,
+        merge: bool | None = None,
+    ) -> list[Document]:
+        how = self._how(k=k, budget=budget, mode=mode, filters=filters, cutoff=cutoff, merge=merge)
+        return [to_langchain(evidence) for evidence in await self.memo.aretrieve(query, **how)]
+
+    def _how(self, **call: Any) -> dict[str, Any]:
+        return {name: getattr(self, name) if value is None else value for name, value in call.items()}

@@ -1,0 +1,157 @@
+"""LlamaIndex objects to ours and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from llama_index.core import Settings
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.llms import LLM
+from llama_index.core.schema import (
+    BaseNode,
+    MetadataMode,
+    NodeRelationship,
+    NodeWithScore,
+    ObjectType,
+    RelatedNodeInfo,
+    TextNode,
+)
+from llama_index.core.schema import Document as LlamaDocument
+from llama_index.core.storage.docstore.utils import doc_to_json, json_to_doc
+
+from memorag_integrations.contracts import Config, Embedder, Floats
+from memorag_integrations.documents import Document, Passage
+from memorag_integrations.errors import InputError
+from memorag_integrations.evidence import Evidence
+from memorag_integrations.given import Given
+
+KEY = "memorag"
+"""The one metadata key we add: the provenance of a piece of evidence."""
+
+
+class LlamaIndexEmbedder(Embedder):
+    """A LlamaIndex embedding model as an embedder of the engine."""
+
+    def __init__(self, model: BaseEmbedding) -> None:
+        self.model = model
+
+    @property
+    def name(self) -> str:
+        return f"{self.model.class_name()} {self.model.model_name}"
+
+    @property
+    def config(self) -> Config | None:
+        return None
+
+    def embed_passages(self, texts: Sequence[str]) -> Floats:
+        return np.asarray(self.model.get_text_embedding_batch(list(texts)), dtype=np.float32)
+
+    def embed_queries(self, texts: Sequence[str]) -> Floats:
+        return np.asarray([self.model.get_query_embedding(text) for text in texts], dtype=np.float32)
+
+    async def aembed_passages(self, texts: Sequence[str]) -> Floats:
+        return np.asarray(await self.model.aget_text_embedding_batch(list(texts)), dtype=np.float32)
+
+    async def aembed_queries(self, texts: Sequence[str]) -> Floats:
+        return np.asarray([await self.model.aget_query_embedding(text) for text in texts], dtype=np.float32)
+
+
+def app_embed_model() -> BaseEmbedding | None:
+    """The embedding model the app has set in `Settings`, or None. Reading the public property would make an OpenAI one."""
+    found = getattr(Settings, "_embed_model", None)
+    return found if isinstance(found, BaseEmbedding) else None
+
+
+def app_llm() -> LLM | None:
+    """The LLM the app has set in `Settings`, or None. Reading the public property would make an OpenAI one."""
+    found = getattr(Settings, "_llm", None)
+    return found if isinstance(found, LLM) else None
+
+
+def as_embedder(model: BaseEmbedding | Embedder | str | None) -> Embedder | str | None:
+    """What `MemoRAG(embedder=…)` takes, out of what a LlamaIndex user has at hand."""
+    return LlamaIndexEmbedder(model) if isinstance(model, BaseEmbedding) else model
+
+
+def to_documents(documents: Iterable[BaseNode]) -> Iterable[Document]:
+    """LlamaIndex documents as ours: id and text as they are, metadata copied."""
+    for document in documents:
+        if not isinstance(document, BaseNode):
+            raise InputError(
+                f"Expected llama_index.core Document objects, found {type(document).__name__}. "
+                f"Wrap a text as Document(text=…)."
+            )
+        host = {
+            "hash": document.hash,
+            "excluded_embed_metadata_keys": list(document.excluded_embed_metadata_keys),
+            "excluded_llm_metadata_keys": list(document.excluded_llm_metadata_keys),
+        }
+        if isinstance(document, LlamaDocument):
+            host |= {"text_template": document.text_template, "metadata_template": document.metadata_template}
+            host |= {"metadata_separator": document.metadata_separator}
+        yield Document(
+            document.get_content(metadata_mode=MetadataMode.NONE), document.node_id, dict(document.metadata), host
+        )
+
+
+def to_given(nodes: Iterable[BaseNode]) -> list[Given]:
+    """LlamaIndex nodes as passages that are kept whole."""
+    given = []
+    for node in nodes:
+        if not isinstance(node, BaseNode):
+            raise InputError(f"Expected llama_index.core nodes, found {type(node).__name__}.")
+        stored = doc_to_json(node)
+        data = stored["__data__"]
+        data |= {"embedding": None, "metadata": {}}
+        if "text" in data:
+            data["text"] = ""
+        before = node.relationships.get(NodeRelationship.PREVIOUS)
+        given.append(
+            Given(
+                node.node_id,
+                node.ref_doc_id or node.node_id,
+                node.get_content(metadata_mode=MetadataMode.NONE),
+                getattr(node, "start_char_idx", None),
+                getattr(node, "end_char_idx", None),
+                before.node_id if isinstance(before, RelatedNodeInfo) else None,
+                dict(node.metadata),
+                stored,
+            )
+        )
+    return given
+
+
+def to_node(evidence: Evidence, document: Document) -> NodeWithScore:
+    """A fresh node for a piece of evidence: the host's own where there was one, else one cut from the document."""
+    passage = evidence.passage
+    node = _given_node(passage) if passage.host is not None else _cut_node(passage, document)
+    node.metadata = {**passage.metadata, KEY: evidence.provenance()}
+    node.excluded_embed_metadata_keys = [*node.excluded_embed_metadata_keys, KEY]
+    node.excluded_llm_metadata_keys = [*node.excluded_llm_metadata_keys, KEY]
+    return NodeWithScore(node=node, score=evidence.score)
+
+
+def _given_node(passage: Passage) -> BaseNode:
+    stored: dict[str, Any] = dict(passage.host or {})
+    data = dict(stored["__data__"])
+    if "text" in data:
+        data["text"] = passage.text
+    return json_to_doc({**stored, "__data__": data})
+
+
+def _cut_node(passage: Passage, document: Document) -> BaseNode:
+    host = dict(document.host or {})
+    digest = host.pop("hash", None)
+    source = RelatedNodeInfo(
+        node_id=document.id, node_type=ObjectType.DOCUMENT, metadata=dict(document.metadata), hash=digest
+    )
+    return TextNode(
+        id_=passage.id,
+        text=passage.text,
+        start_char_idx=passage.start,
+        end_char_idx=passage.end,
+        relationships={NodeRelationship.SOURCE: source},
+        **host,
+    )

@@ -1,0 +1,233 @@
+"""`MemoRAGRetriever`: in the place of `index.as_retriever()`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.callbacks.base import CallbackManager
+from llama_index.core.indices.base import BaseIndex
+from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
+from llama_index.core.vector_stores.types import MetadataFilters
+from llama_index.core.vector_stores.utils import build_metadata_filter_fn
+
+from memorag_integrations.contracts import Embedder, MemoryModel
+from memorag_integrations.engine import MemoRAG, Mode, choose
+from memorag_integrations.evidence import Evidence
+from memorag_integrations.given import put_together
+from memorag_integrations.index.index import Filters
+
+from .adapters import app_embed_model, as_embedder, to_documents, to_given, to_node
+from .indexes import index_embed_model, index_nodes, index_vectors
+
+logger = logging.getLogger(__name__)
+
+FROM_APP = "app"
+"""Stands for: the embedding model the app has set in `Settings`, or none."""
+
+
+class MemoRAGRetriever(BaseRetriever):
+    """Memory-guided retrieval behind LlamaIndex's retriever interface.
+
+    Args:
+        memo: An engine that has memorized or loaded a corpus; the `from_…` constructors make one.
+        similarity_top_k: Most nodes of one query; None where only `budget` counts.
+        budget: Most characters of one query's nodes together.
+        mode: "memorag", or a baseline: "plain", "bm25", "hybrid".
+        filters: LlamaIndex `MetadataFilters`, {key: value or list}, or a function of the metadata.
+        cutoff: Least score.
+        merge: Whether evidence that touches in its document becomes one node (documents we cut ourselves only).
+        callback_manager, object_map, verbose: As in LlamaIndex.
+    """
+
+    def __init__(
+        self,
+        memo: MemoRAG,
+        similarity_top_k: int | None = 5,
+        *,
+        budget: int | None = None,
+        mode: Mode = "memorag",
+        filters: MetadataFilters | Filters | None = None,
+        cutoff: float = 0.0,
+        merge: bool = False,
+        callback_manager: CallbackManager | None = None,
+        object_map: dict[str, Any] | None = None,
+        verbose: bool = False,
+    ) -> None:
+        choose(similarity_top_k, budget, cutoff)
+        self.memo = memo
+        self._similarity_top_k = similarity_top_k
+        self.budget = budget
+        self.mode = mode
+        self.filters = filters
+        self.cutoff = cutoff
+        self.merge = merge
+        super().__init__(callback_manager=callback_manager, object_map=object_map, verbose=verbose)
+
+    @property
+    def similarity_top_k(self) -> int | None:
+        """Most nodes of one query."""
+        return self._similarity_top_k
+
+    @similarity_top_k.setter
+    def similarity_top_k(self, value: int | None) -> None:
+        choose(value, self.budget, self.cutoff)
+        self._similarity_top_k = value
+
+    # ── from what the app has ─────────────────────────────────────────────────────────────────────────────────────
+
+    @classmethod
+    def from_documents(
+        cls,
+        documents: Iterable[BaseNode],
+        similarity_top_k: int | None = 5,
+        *,
+        embed_model: BaseEmbedding | Embedder | str | None = FROM_APP,
+        memory: str | MemoryModel = "activation",
+        show_progress: bool = False,
+        engine: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> MemoRAGRetriever:
+        """Memorize documents; they are cut into nodes with exact character offsets.
+
+        Args:
+            documents: LlamaIndex documents; any iterable.
+            similarity_top_k: See the class.
+            embed_model: A LlamaIndex embedding model, "minilm", a sentence-transformers name or path, None for BM25
+                alone; by default the one the app has set in `Settings`, and none where it has set none.
+            memory: What forms the memory.
+            show_progress: Whether to show progress bars.
+            engine: Further settings of `MemoRAG` (passage_size, language, …).
+            **settings: Further settings of the retriever.
+        """
+        memo = _engine(embed_model, memory, engine)
+        memo.memorize(to_documents(documents), progress=show_progress)
+        return cls(memo, similarity_top_k, **settings)
+
+    @classmethod
+    def from_nodes(
+        cls,
+        nodes: Iterable[BaseNode],
+        similarity_top_k: int | None = 5,
+        *,
+        embed_model: BaseEmbedding | Embedder | str | None = FROM_APP,
+        memory: str | MemoryModel = "activation",
+        show_progress: bool = False,
+        engine: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> MemoRAGRetriever:
+        """Memorize nodes as they are: kept whole, given back as copies with id, text and metadata untouched.
+
+        Neighbours are known by their offsets, else by their previous links, else by their order.
+        """
+        memo = _engine(embed_model, memory, engine)
+        _memorize_nodes(memo, list(nodes), show_progress)
+        return cls(memo, similarity_top_k, **settings)
+
+    @classmethod
+    def from_index(
+        cls,
+        index: BaseIndex[Any],
+        similarity_top_k: int | None = 5,
+        *,
+        memory: str | MemoryModel = "activation",
+        show_progress: bool = False,
+        engine: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> MemoRAGRetriever:
+        """Memorize the nodes of an index, with its own embedding model, and its vectors where it gives them out.
+
+        Raises:
+            InputError: Where the index's store does not list its nodes; the message says what to do.
+        """
+        model = index_embed_model(index)
+        memo = _engine(FROM_APP if model is None else model, memory, engine)
+        nodes = index_nodes(index)
+        if memo.embedder is not None:
+            memo.embedder.keep(index_vectors(index, nodes))
+        _memorize_nodes(memo, nodes, show_progress)
+        return cls(memo, similarity_top_k, **settings)
+
+    # ── persistence ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def persist(self, persist_dir: str | Path) -> None:
+        """Save documents, nodes, vectors, memories and settings of the engine to a folder."""
+        self.memo.save(persist_dir)
+
+    @classmethod
+    def from_persist_dir(
+        cls,
+        persist_dir: str | Path,
+        similarity_top_k: int | None = 5,
+        *,
+        embed_model: BaseEmbedding | Embedder | str | None = FROM_APP,
+        memory: MemoryModel | None = None,
+        **settings: Any,
+    ) -> MemoRAGRetriever:
+        """Load what `persist` wrote; nothing is encoded again.
+
+        Args:
+            persist_dir: The folder.
+            similarity_top_k: See the class.
+            embed_model: The model it was made with, where that was a LlamaIndex one; by default the app's own.
+            memory: Likewise the memory model.
+            **settings: Further settings of the retriever.
+        """
+        if embed_model is FROM_APP:
+            embed_model = app_embed_model() if MemoRAG.needs_embedder(persist_dir) else None
+        memo = MemoRAG.load(persist_dir, embedder=as_embedder(embed_model), memory=memory)
+        return cls(memo, similarity_top_k, **settings)
+
+    # ── retrieval ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return self._nodes(self.memo.retrieve(query_bundle.query_str, **self._how()))
+
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return self._nodes(await self.memo.aretrieve(query_bundle.query_str, **self._how()))
+
+    def _how(self) -> dict[str, Any]:
+        return {
+            "k": self._similarity_top_k,
+            "budget": self.budget,
+            "mode": self.mode,
+            "filters": _filters(self.filters, self.memo),
+            "cutoff": self.cutoff,
+            "merge": self.merge,
+        }
+
+    def _nodes(self, evidence: Sequence[Evidence]) -> list[NodeWithScore]:
+        documents = self.memo.corpus.documents
+        return [to_node(piece, documents[piece.document_id]) for piece in evidence]
+
+
+def _engine(
+    embed_model: BaseEmbedding | Embedder | str | None, memory: str | MemoryModel, settings: dict[str, Any] | None
+) -> MemoRAG:
+    if embed_model is FROM_APP:
+        embed_model = app_embed_model()
+        if embed_model is None:
+            logger.info("No embedding model is set in Settings: BM25 alone. Pass embed_model= for dense scores.")
+    return MemoRAG(memory, as_embedder(embed_model), **(settings or {}))
+
+
+def _memorize_nodes(memo: MemoRAG, nodes: Sequence[BaseNode], show_progress: bool) -> None:
+    documents, passages = put_together(to_given(nodes))
+    memo.memorize(documents, split=lambda document: passages[document.id], progress=show_progress)
+
+
+def _filters(filters: MetadataFilters | Filters | None, memo: MemoRAG) -> Filters | None:
+    if not isinstance(filters, MetadataFilters):
+        return filters
+    metadata: dict[str, dict[str, Any]] = {}
+    accept = build_metadata_filter_fn(metadata.__getitem__, filters)
+
+    def one(values: Any) -> bool:
+        metadata["one"] = dict(values)
+        return accept("one")
+
+    return one

@@ -1,0 +1,186 @@
+"""`memorag`: memorize texts, then recall clues and retrieve evidence, from the shell."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from . import engine
+from .clues import Recall
+from .errors import MemoRAGError
+from .evidence import Evidence
+from .files import read_files
+
+_EXAMPLES = """
+\b
+Examples:
+  memorag memorize notes/ book.txt --store book.memo
+  memorag memorize handbook.md --store handbook.memo --embedder minilm
+  memorag recall "How do the two brothers' views drift apart?" --store book.memo
+  memorag retrieve "Who could have known?" --store book.memo -k 3
+  memorag retrieve "Who could have known?" --store book.memo --budget 4000 --json
+  memorag info --store book.memo
+"""
+
+
+class _Group(click.Group):
+    """Errors of our tree are one message and exit code 1, not a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MemoRAGError as error:
+            raise click.ClickException(str(error)) from error
+
+
+_store = click.option(
+    "--store", required=True, metavar="DIR", type=click.Path(path_type=Path), help="The folder of the store."
+)
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group(cls=_Group, epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="memorag-integrations")
+@click.option("-v", "--verbose", is_flag=True, help="Say more of what is done.")
+def main(verbose: bool) -> None:
+    """Memory-guided retrieval: texts in, clues and evidence out."""
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s")
+
+
+@main.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
+@_store
+@click.option(
+    "--embedder",
+    default="none",
+    show_default=True,
+    help='"minilm" (the embedded extra), the name or path of a sentence-transformers model, or "none": BM25 alone.',
+)
+@click.option("--language", default="auto", show_default=True, help="ISO 639-1 code of the texts.")
+@click.option("--passage-size", default=1000, show_default=True, help="Most characters of a passage.")
+def memorize(paths: tuple[Path, ...], store: Path, embedder: str, language: str, passage_size: int) -> None:
+    """Read text and Markdown files, or folders of them, once, and save what was memorized.
+
+    A store that is there already becomes one of these texts; a text that it held before is not encoded again.
+
+    \b
+    Examples:
+      memorag memorize notes/ book.txt --store book.memo
+      memorag memorize handbook.md --store handbook.memo --embedder minilm
+    """
+    memo = engine.MemoRAG(
+        embedder=None if embedder == "none" else embedder, language=language, passage_size=passage_size
+    )
+    memo.reuse(store)
+    memo.memorize(read_files(paths), save_dir=store)
+    info = memo.info()
+    click.echo(
+        f"Memorized {info['documents']} documents, {info['passages']} passages, {info['characters']:,} characters in {store}."
+    )
+    if embedder == "none":
+        click.echo("Embedder: none, BM25 alone. For dense scores beside it: --embedder minilm.")
+
+
+@main.command()
+@click.argument("query")
+@_store
+@_as_json
+def recall(query: str, store: Path, as_json: bool) -> None:
+    """Ask the memory for clues.
+
+    \b
+    Example:
+      memorag recall "How do the two brothers' views drift apart?" --store book.memo
+    """
+    found = engine.MemoRAG.load(store).recall(query)
+    click.echo(json.dumps(_recall_json(found), ensure_ascii=False, indent=2) if as_json else _recall_text(found))
+
+
+@main.command()
+@click.argument("query")
+@_store
+@click.option("-k", type=int, help="Most pieces of evidence.  [default: 5, or as the budget allows]")
+@click.option("--budget", type=int, help="Most characters of evidence together.")
+@click.option("--mode", default="memorag", show_default=True, type=click.Choice(get_args(engine.Mode)))
+@click.option("--cutoff", default=0.0, show_default=True, help="Least score, 0 to 1.")
+@click.option("--merge", is_flag=True, help="Make one piece of evidence that touches in its text.")
+@_as_json
+def retrieve(
+    query: str,
+    store: Path,
+    k: int | None,
+    budget: int | None,
+    mode: engine.Mode,
+    cutoff: float,
+    merge: bool,
+    as_json: bool,
+) -> None:
+    """Find the passages that bear on a question, with place, score and what found them.
+
+    \b
+    Examples:
+      memorag retrieve "Who could have known?" --store book.memo -k 3
+      memorag retrieve "Who could have known?" --store book.memo --budget 4000 --json
+    """
+    memo = engine.MemoRAG.load(store)
+    evidence = memo.retrieve(query, k, budget=budget, mode=mode, cutoff=cutoff, merge=merge)
+    if as_json:
+        click.echo(json.dumps([piece.to_json() for piece in evidence], ensure_ascii=False, indent=2))
+    else:
+        click.echo(
+            "\n\n".join(_evidence_text(place, piece) for place, piece in enumerate(evidence, 1)) or "Nothing found."
+        )
+
+
+@main.command()
+@_store
+@_as_json
+def info(store: Path, as_json: bool) -> None:
+    """Say what a store holds and how it was made.
+
+    \b
+    Example:
+      memorag info --store book.memo
+    """
+    facts = engine.MemoRAG.load(store).info()
+    if as_json:
+        click.echo(json.dumps(facts, ensure_ascii=False, indent=2))
+        return
+    for name, value in facts.items():
+        shown = f"{value:,}" if isinstance(value, int) else ", ".join(value) if isinstance(value, list) else value
+        click.echo(f"{name.replace('_', ' ')}: {shown}")
+
+
+def _evidence_text(place: int, evidence: Evidence) -> str:
+    passage = evidence.passage
+    by = ", ".join(f"{found.signal} of {_short(found.by)} (rank {found.rank})" for found in evidence.found_by[:3])
+    lines = [
+        f"{place}. {passage.document_id}[{passage.start}:{passage.end}]  score {evidence.score:.3f}  found by {by}"
+    ]
+    lines += [f"   also at {twin.document_id}[{twin.start}:{twin.end}]" for twin in evidence.repeats]
+    return "\n".join([*lines, passage.text])
+
+
+def _recall_text(recall: Recall) -> str:
+    lines = []
+    for place, clue in enumerate(recall.clues, 1):
+        at = clue.grounding
+        where = f"  ({at.document_id}[{at.start}:{at.end}])" if at else ""
+        lines.append(f"{place}. {clue.kind}: {' '.join(clue.text.split())}{where}")
+    if recall.answer:
+        lines.append(f"draft answer: {recall.answer}")
+    return "\n".join([*lines, *(f"warning: {warning}" for warning in recall.warnings)]) or "No clues."
+
+
+def _recall_json(recall: Recall) -> dict[str, Any]:
+    return asdict(recall)
+
+
+def _short(text: str, most: int = 60) -> str:
+    flat = " ".join(text.split())
+    return flat if flat == "query" else f"“{flat if len(flat) <= most else flat[: most - 1] + '…'}”"
