@@ -64,7 +64,7 @@ def _compare_memory(
     for part, low, high in (("beacon", 0, memory), ("raw", memory, held)):
         name = f"{stage}_{part}"
         if f"{name}_keys" in golden:
-            turn = turns(torch.arange(low, high), decoder.frequencies, torch.device("cpu"))
+            turn = turns(torch.arange(low, high), decoder.frequencies)
             expected = {"keys": rotate(golden[f"{name}_keys"], turn), "values": golden[f"{name}_values"]}
             for which, tensors in zip(expected, zip(*state.cache.entries(), strict=True), strict=True):
                 found = torch.stack([tensor[:, :, low:high] for tensor in tensors])

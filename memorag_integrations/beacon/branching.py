@@ -142,22 +142,21 @@ class BeaconBranches:
     def _move(self, slots: list[int], moves: list[int]) -> None:
         if not slots:
             return
-        index = torch.tensor(slots, device=self.decoder.device)
-        turn = turns(torch.tensor(moves), self.decoder.frequencies, self.decoder.device)
+        index = torch.tensor(slots)
+        turn = turns(torch.tensor(moves), self.decoder.frequencies)
         for layer in self._cache.layers:
-            layer.keys[:, :, index] = rotate(layer.keys[:, :, index], turn)
+            here = index.to(layer.keys.device)
+            layer.keys[:, :, here] = rotate(layer.keys[:, :, here], turn)
 
     def _take(self, branch: int, places: list[int], moves: list[int]) -> None:
         start = self._shared.length - self._shared.tail
-        index = torch.tensor([start + place for place in places], device=self.decoder.device)
-        turn = turns(torch.tensor(moves), self.decoder.frequencies, self.decoder.device)
-        self._cache.adopt(
-            branch,
-            [
-                (rotate(keys.index_select(2, index), turn), values.index_select(2, index))
-                for keys, values in self._entries
-            ],
-        )
+        index = torch.tensor([start + place for place in places])
+        turn = turns(torch.tensor(moves), self.decoder.frequencies)
+        taken = []
+        for keys, values in self._entries:
+            here = index.to(keys.device)
+            taken.append((rotate(keys.index_select(2, here), turn), values.index_select(2, here)))
+        self._cache.adopt(branch, taken)
 
     def _pack(self) -> None:
         kept = self._cache.pack()

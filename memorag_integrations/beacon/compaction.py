@@ -24,7 +24,7 @@ def compact(cache: GrowingCache, memory: int, window: Stride, frequencies: Tenso
     places = window.positions()
     end = memory + window.beacons
     moved = torch.arange(window.beacons) - torch.tensor(list(places), dtype=torch.long)
-    turn = turns(moved, frequencies, cache.layers[0].keys.device)
+    turn = turns(moved, frequencies)
     for layer in cache.layers:
         keys, values = layer.buffers
         kept = slice(memory + window.lead, memory + window.length, window.period)

@@ -51,7 +51,7 @@ class Route:
             count, period = self._groups
             grouped = rows.reshape(rows.shape[0], count, period, -1)
             return grouped[:, :, :-1].flatten(1, 2), grouped[:, :, -1]
-        return rows.index_select(1, self._raw), rows.index_select(1, self._beacon)
+        return rows.index_select(1, self._raw.to(rows.device)), rows.index_select(1, self._beacon.to(rows.device))
 
     def join(self, raw: Tensor, beacons: Tensor) -> Tensor:
         """The inverse of `split`; `beacons` may be of batch 1 and a single row, which is then repeated."""
@@ -64,8 +64,8 @@ class Route:
             grouped[:, :, :-1] = raw.reshape(raw.shape[0], count, period - 1, -1)
             grouped[:, :, -1] = beacons
         else:
-            rows[:, self._raw] = raw
-            rows[:, self._beacon] = beacons.to(raw.dtype)
+            rows[:, self._raw.to(rows.device)] = raw
+            rows[:, self._beacon.to(rows.device)] = beacons.to(raw.dtype)
         return rows
 
 

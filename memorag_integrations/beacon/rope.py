@@ -38,16 +38,16 @@ def check_rope(config: Any) -> None:
         raise MemoryModelError(f"Expected RoPE over the whole head, found partial_rotary_factor {part!r}.")
 
 
-def turns(differences: Tensor, frequencies: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of moves by whole positions, float32 [n, head size / 2] on `device`, angles from float64.
+def turns(differences: Tensor, frequencies: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of moves by whole positions, float32 [n, head size / 2] on the CPU, angles from float64.
 
     Args:
         differences: [n], new position minus old.
         frequencies: [head size / 2], radians for one position.
     """
-    # On the CPU, as MPS has no float64; the table is small.
+    # MPS has no float64, and the table is small.
     angles = differences.cpu().double().unsqueeze(-1) * frequencies.cpu().double()
-    return angles.cos().float().to(device), angles.sin().float().to(device)
+    return angles.cos().float(), angles.sin().float()
 
 
 def rotate(keys: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
@@ -59,6 +59,6 @@ def rotate(keys: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
         keys: [..., n, head size], already rotated to where they stand.
         turn: Cosines and sines, [n, head size / 2] each.
     """
-    cosine, sine = turn
+    cosine, sine = (table.to(keys.device) for table in turn)
     first, second = keys.float().chunk(2, dim=-1)
     return torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1).to(keys.dtype)

@@ -176,11 +176,12 @@ def _kernel(query: Tensor, keys: Tensor, values: Tensor, scale: float, causal: b
             query, keys, values, 0.0, causal, scale=scale
         )
         return output, lse
-    if query.device.type == "cuda" and query.dtype in (torch.bfloat16, torch.float16):
+    half = query.dtype in (torch.bfloat16, torch.float16)
+    if query.device.type == "cuda" and half and query.shape[-1] % 8 == 0 and query.shape[-1] <= 256:
         output, lse, *_ = torch.ops.aten._scaled_dot_product_flash_attention(
             query, keys, values, 0.0, causal, False, scale=scale
         )
-        return output, lse
+        return output, lse[:, :, : query.shape[2]]
     return _plain_kernel(query, keys, values, scale, causal)
 
 

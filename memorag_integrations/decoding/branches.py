@@ -51,7 +51,8 @@ class SharedPrefix:
         keys, values = self.entries[layer]
         parts = [Part(keys[:, :, : self._end], values[:, :, : self._end])] if self._end else []
         if self._mask is not None:
-            parts.append(Part(keys[:, :, self._end :], values[:, :, self._end :], self._mask))
+            mask = self._mask.to(keys.device)
+            parts.append(Part(keys[:, :, self._end :], values[:, :, self._end :], mask))
         return parts
 
 
@@ -114,10 +115,10 @@ class BranchCache(GrowingCache):
         kept = [i for i, alive in enumerate(self.alive) if alive]
         if len(self.alive) - len(kept) < max(LEAST_DEAD, len(kept)):
             return None
-        index = torch.tensor(kept, device=self.layers[0].keys.device)
+        index = torch.tensor(kept)
         for layer in self.layers:
             for buffer in layer.buffers:
-                buffer[:, :, : len(kept)] = buffer.index_select(2, index)
+                buffer[:, :, : len(kept)] = buffer.index_select(2, index.to(buffer.device))
         self.truncate(len(kept))
         self.owners = [self.owners[i] for i in kept]
         self.alive = [True] * len(kept)

@@ -3,15 +3,19 @@
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from memorag_integrations.beacon.branching import BeaconBranches
 from memorag_integrations.beacon.checkpoint import load_decoder
 from memorag_integrations.beacon.decoder import BeaconDecoder, BeaconState
+from memorag_integrations.beacon.layout import Layout
 from memorag_integrations.decoding import branches as branches_module
 from memorag_integrations.decoding.cache import GrowingCache
 from memorag_integrations.errors import InputError
@@ -115,3 +119,43 @@ def test_bad_tokens_and_reach(decoder_of: Callable[[str], BeaconDecoder]) -> Non
     with pytest.raises(InputError, match="would do"):
         together.feed([[1] * 4000, [1]])
     assert together.feed([[1], []])[1] is None
+
+
+class CountBytes(TorchDispatchMode):
+    """Bytes of every tensor that an operation makes; views count nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
+        made = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage().data_ptr() not in given:
+                self.bytes += tensor.nbytes
+        return made
+
+
+def test_a_token_costs_the_same_bytes_however_long_the_memory(decoder_of: Callable[[str], BeaconDecoder]) -> None:
+    """Nothing is made for a token or a query that grows with the memory: neither copies of it nor masks over it."""
+    decoder = decoder_of("qwen2")
+    layout = Layout.new(16, [1]).after(16 * 8)
+    costs = []
+    for times in (1, 30):
+        entries = [(torch.randn(1, 2, 16 * 8 * times, 8), torch.randn(1, 2, 16 * 8 * times, 8)) for _ in range(2)]
+        together = BeaconBranches(decoder, layout, entries, 3)
+        together.feed([[1, 2, 3]] * 3)
+        with CountBytes() as count:
+            together.feed([[4]] * 3)
+        costs.append(count.bytes)
+    assert costs[0] == costs[1]
+
+
+def test_the_contexts_logits_are_never_computed(decoder_of: Callable[[str], BeaconDecoder]) -> None:
+    decoder = decoder_of("qwen2")
+    calls: list[int] = []
+    hook = decoder.model.lm_head.register_forward_hook(lambda *_: calls.append(1))
+    formed(decoder, 100, 4)
+    hook.remove()
+    assert not calls
