@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -124,9 +123,7 @@ class BeaconBranches:
     def _compact(self, branch: int, step: Step) -> None:
         """Keep the beacons of the window that `step` completes, at their places in memory; forget the rest."""
         layout = self.layouts[branch]
-        window = step.stride
-        if layout.open.length:
-            window = replace(layout.open, length=layout.open.length + step.stride.length)
+        window = layout.full_window(step)
         moves = [target - place for target, place in enumerate(window.positions())]
         shared = self._shared.tail if self._shared.sees_tail[branch] else 0
         taken = [place for place in window.positions() if place < shared]

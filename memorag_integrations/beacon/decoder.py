@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -199,7 +199,6 @@ class BeaconDecoder:
 
     @torch.inference_mode()
     def _pass(self, state: BeaconState, step: Step, ids: Tensor) -> Tensor:
-        window = state.layout.step(step.raw)[1].open if not step.completes else None
         with self.lock:
             self.route.follow(step.stride, self.device)
             rows = self.embed(ids)
@@ -207,20 +206,13 @@ class BeaconDecoder:
             before = state.cache.length
             try:
                 hidden = self.run(rows, positions, state.cache)
-                if window is None:
-                    full = self._full_window(state.layout, step)
+                if step.completes:
+                    full = state.layout.full_window(step)
                     compact(state.cache, state.layout.memory, full, self.frequencies)
             except BaseException:
                 state.cache.truncate(before)
                 raise
             return self.route.split(hidden)[0]
-
-    @staticmethod
-    def _full_window(layout: Layout, step: Step) -> Any:
-        """Where the beacons stand in the window that this pass completes."""
-        if layout.open.length == 0:
-            return step.stride
-        return replace(layout.open, length=layout.open.length + step.stride.length)
 
     def embed(self, ids: Tensor) -> Tensor:
         """[batch, raw] → [batch, rows, hidden], the beacons of the current route among them."""

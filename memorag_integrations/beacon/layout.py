@@ -6,8 +6,10 @@ entries, raw tokens and beacons mixed.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -118,13 +120,25 @@ class RatioDraw:
             return self.ratios[0]
         if self.mix == "sequence":
             return self.ratios[self.drawn % len(self.ratios)]
-        draws = self.drawn + 1 if self.mix == "step-random" else 1
-        generator = np.random.default_rng(SEED)
-        # One call for each draw: an array of draws need not consume the generator's bits in the same way.
-        return int([generator.choice(self.ratios) for _ in range(draws)][-1])
+        return _drawn(self.ratios, self.drawn if self.mix == "step-random" else 0)
 
     def next(self) -> RatioDraw:
         return replace(self, drawn=self.drawn + 1)
+
+
+@cache
+def _drawing(ratios: tuple[int, ...]) -> tuple[np.random.Generator, list[int], threading.Lock]:
+    return np.random.default_rng(SEED), [], threading.Lock()
+
+
+def _drawn(ratios: tuple[int, ...], index: int) -> int:
+    """The draw number `index`, the first being 0, always the same. Draws made once are kept."""
+    generator, draws, lock = _drawing(ratios)
+    with lock:
+        while len(draws) <= index:
+            # One call for each: an array of draws need not consume the generator's bits in the same way.
+            draws.append(int(generator.choice(ratios)))
+        return draws[index]
 
 
 @dataclass(frozen=True)
@@ -200,6 +214,12 @@ class Layout:
     def peak_positions(self, tokens: int) -> int:
         """Positions that the model needs to read `tokens` more raw tokens."""
         return max((step.start + step.stride.length for step, _ in self.steps(tokens)), default=self.entries)
+
+    def full_window(self, step: Step) -> Stride:
+        """Where the beacons stand in the window that `step`, taken from here, completes."""
+        if self.open.length == 0:
+            return step.stride
+        return replace(self.open, length=self.open.length + step.stride.length)
 
     def compacted(self) -> Layout:
         """After the open window's beacons went to memory and its raw tokens were forgotten."""

@@ -506,3 +506,23 @@ def test_a_device_without_room(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_blank_queries(memory: FormedBeaconMemory, queries: list[str]) -> None:
     with pytest.raises(InputError):
         memory.recall(queries, scores=[])
+
+
+# ── the hub ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_repo_id_comes_from_the_hubs_cache(folder: Path, tmp_path: Path, memory: FormedBeaconMemory) -> None:
+    """The hub's own client, offline, over a cache laid out as it lays it out."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repo = tmp_path / "models--owner--name"
+    (repo / "refs").mkdir(parents=True)
+    (repo / "refs" / "main").write_text(commit)
+    shutil.copytree(folder, repo / "snapshots" / commit)
+    model = BeaconMemory("owner/name", cache_dir=str(tmp_path), device="cpu", sampling=QUICK)
+    assert model.checkpoint.revision == commit
+    assert model.fingerprint == memory.model.fingerprint
+    assert same(model.form(SHARD), memory)
+    pinned = BeaconMemory("owner/name", revision=commit, cache_dir=str(tmp_path))
+    assert pinned.capacity == model.capacity
+    with pytest.raises(MemoryModelError, match="revision other"):
+        BeaconMemory("owner/name", revision="other", cache_dir=str(tmp_path)).capacity  # noqa: B018
