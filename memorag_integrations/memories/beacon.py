@@ -154,8 +154,8 @@ class BeaconMemory(MemoryModel):
 
     def _check_room(self, device: torch.device) -> None:
         """Refuse before loading what cannot fit. A map over several devices is the caller's own business."""
-        free = free_bytes(str(device)) if self.device_map is None else None
-        dtype = str(pick_dtype(self.dtype, self.checkpoint.config, device)).removeprefix("torch.")
+        free = self._free(device)
+        dtype = self._dtype(device)
         precision = dtype if self.bits is None else f"{self.bits} bits"
         needed = self.shape.weight_bytes(precision)
         if free is not None and needed > free:
@@ -163,6 +163,23 @@ class BeaconMemory(MemoryModel):
                 f"Expected {needed / 2**30:.1f} GiB free on {device} for {self.checkpoint.name} in {precision}, found "
                 f"{free / 2**30:.1f} GiB. Pass a smaller dtype, bits=8 or 4, or another device."
             )
+
+    def _check_memory_room(self, layout: Layout, tokens: int, device: torch.device) -> None:
+        """Refuse a memory that the device has no room for, before the first window: a CPU would not say so in time."""
+        free, dtype, ratio = self._free(device), self._dtype(device), min(self.ratios)
+        needed = layout.peak_positions(tokens) * self.shape.entry_bytes(dtype) + self.shape.working_bytes(ratio, dtype)
+        if free is not None and needed > free:
+            raise MemoryModelError(
+                f"Expected {needed / 2**30:.1f} GiB free on {device} to memorize {tokens:,} tokens at ratio {ratio} in "
+                f"{dtype}, found {free / 2**30:.1f} GiB. Pass a larger ratio or a smaller dtype; `memorag plan` tells "
+                f"what fits."
+            )
+
+    def _free(self, device: torch.device) -> int | None:
+        return free_bytes(str(device)) if self.device_map is None else None
+
+    def _dtype(self, device: torch.device) -> str:
+        return str(pick_dtype(self.dtype, self.checkpoint.config, device)).removeprefix("torch.")
 
     @property
     def parts(self) -> dict[str, str]:
@@ -218,6 +235,7 @@ class BeaconMemory(MemoryModel):
         layout = Layout.new(settings.window, self.ratios, settings.mix)
         check_reach(layout, len(ids) + HEADROOM, shape.max_positions)
         decoder = self.decoder
+        self._check_memory_room(layout, len(ids), decoder.device)
         state = decoder.start(self.ratios)
         try:
             state.cache.reserve(layout.peak_positions(len(ids)))

@@ -324,6 +324,20 @@ def test_it_is_made_again_from_its_config(folder: Path) -> None:
     assert again.config == model.config
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision(folder: Path, memory: FormedBeaconMemory, tmp_path: Path, dtype: str) -> None:
+    """Formed in one precision, loaded in another: the same memory within that precision."""
+    half = BeaconMemory(str(folder), device="cpu", dtype=dtype, sampling=QUICK).form(SHARD)
+    assert half.nbytes * 2 == memory.nbytes
+    assert half.model.fingerprint == memory.model.fingerprint
+    half.save(tmp_path / "half")
+    back = memory.model.load(tmp_path / "half", SHARD)
+    assert back.entries[0][0].dtype == torch.float32
+    first = [pair[0][0] for pair in (back.entries, memory.entries)]
+    torch.testing.assert_close(first[0], first[1], atol=0.1, rtol=0.1)
+    assert half.recall(["Who?"], scores=[])[0].usage.calls == 3
+
+
 # ── bad checkpoints and settings ─────────────────────────────────────────────────────────────────────────────────
 
 
@@ -500,6 +514,13 @@ def test_a_device_without_room(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("memorag_integrations.memories.beacon.free_bytes", lambda device: 1000)
     with pytest.raises(MemoryModelError, match=r"GiB free on cpu"):
         BeaconMemory(str(folder), device="cpu").form(SHARD)
+
+
+def test_a_device_without_room_for_the_memory(model: BeaconMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    model.decoder  # noqa: B018
+    monkeypatch.setattr("memorag_integrations.memories.beacon.free_bytes", lambda device: 1000)
+    with pytest.raises(MemoryModelError, match=r"to memorize [\d,]+ tokens at ratio 4.*larger ratio"):
+        model.form(SHARD)
 
 
 @pytest.mark.parametrize("queries", [[], [""], ["ok", "  "]])
