@@ -44,6 +44,15 @@ class BeaconBranches:
         """Bytes of the branches' own entries."""
         return self._cache.nbytes
 
+    def check(self, tokens: Sequence[int]) -> None:
+        """Whether each branch may read so many tokens more, generated ones included.
+
+        Raises:
+            InputError: Naming the ratio that would do.
+        """
+        for layout, count in zip(self.layouts, tokens, strict=True):
+            self.decoder.check(layout, count)
+
     def feed(self, tokens: Sequence[Sequence[int]]) -> list[Tensor | None]:
         """Read tokens on each branch.
 

@@ -154,29 +154,24 @@ class BeaconMemory(MemoryModel):
 
     def _check_room(self, device: torch.device) -> None:
         """Refuse before loading what cannot fit. A map over several devices is the caller's own business."""
-        free = self._free(device)
-        dtype = self._dtype(device)
-        precision = dtype if self.bits is None else f"{self.bits} bits"
-        needed = self.shape.weight_bytes(precision)
-        if free is not None and needed > free:
-            raise MemoryModelError(
-                f"Expected {needed / 2**30:.1f} GiB free on {device} for {self.checkpoint.name} in {precision}, found "
-                f"{free / 2**30:.1f} GiB. Pass a smaller dtype, bits=8 or 4, or another device."
-            )
+        precision = self._dtype(device) if self.bits is None else f"{self.bits} bits"
+        what = f"for {self.checkpoint.name} in {precision}"
+        remedy = "Pass a smaller dtype, bits=8 or 4, or another device."
+        self._need(self.shape.weight_bytes(precision), device, what, remedy)
 
     def _check_memory_room(self, layout: Layout, tokens: int, device: torch.device) -> None:
         """Refuse a memory that the device has no room for, before the first window: a CPU would not say so in time."""
-        free, dtype, ratio = self._free(device), self._dtype(device), min(self.ratios)
+        dtype, ratio = self._dtype(device), min(self.ratios)
         needed = layout.peak_positions(tokens) * self.shape.entry_bytes(dtype) + self.shape.working_bytes(ratio, dtype)
+        what = f"to memorize {tokens:,} tokens at ratio {ratio} in {dtype}"
+        self._need(needed, device, what, "Pass a larger ratio or a smaller dtype; `memorag plan` tells what fits.")
+
+    def _need(self, needed: int, device: torch.device, what: str, remedy: str) -> None:
+        free = free_bytes(str(device)) if self.device_map is None else None
         if free is not None and needed > free:
             raise MemoryModelError(
-                f"Expected {needed / 2**30:.1f} GiB free on {device} to memorize {tokens:,} tokens at ratio {ratio} in "
-                f"{dtype}, found {free / 2**30:.1f} GiB. Pass a larger ratio or a smaller dtype; `memorag plan` tells "
-                f"what fits."
+                f"Expected {needed / 2**30:.1f} GiB free on {device} {what}, found {free / 2**30:.1f} GiB. {remedy}"
             )
-
-    def _free(self, device: torch.device) -> int | None:
-        return free_bytes(str(device)) if self.device_map is None else None
 
     def _dtype(self, device: torch.device) -> str:
         return str(pick_dtype(self.dtype, self.checkpoint.config, device)).removeprefix("torch.")
@@ -393,14 +388,13 @@ class FormedBeaconMemory(Memory):
     def _writing(
         self, prompts: list[str], sampling: Sampling | None, cancel: threading.Event | None
     ) -> tuple[list[Writer], list[int], Iterator[tuple[int, str]]]:
-        model, decoder = self.model, self.model.decoder
+        model = self.model
         sampling = sampling or model.sampling  # type: ignore[assignment]
         assert isinstance(sampling, Sampling)
+        branches = BeaconBranches(model.decoder, self.layout, self.entries, len(prompts))
         ids = [model.chat.task(prompt) for prompt in prompts]
-        for tokens in ids:
-            check_reach(self.layout, len(tokens) + sampling.max_tokens, decoder.max_positions)
+        branches.check([len(tokens) + sampling.max_tokens for tokens in ids])
         writers = [Writer(model.chat.text, sampling, model.chat.ends) for _ in prompts]
-        branches = BeaconBranches(decoder, self.layout, self.entries, len(prompts))
         return writers, [len(tokens) for tokens in ids], write(branches, ids, writers, cancel)
 
     def _usage(self, writers: Sequence[Writer], read: Sequence[int], seconds: float) -> Usage:
