@@ -13,7 +13,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests
 
-test-all: $(VENV)/.dev
+test-all: $(VENV)/.all
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests/all
 
 lint: $(VENV)/.dev
@@ -40,6 +40,10 @@ $(VENV)/.demo: $(VENV)/.python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.demo
 	$(PIP) install -q --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS),dev]"
+	touch $@
+
+$(VENV)/.all: $(VENV)/.dev
+	$(PIP) install -q --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS),test-all]"
 	touch $@
 
 clean:

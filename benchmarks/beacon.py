@@ -188,9 +188,10 @@ def kept(decoder: Any, state: Any, clock: Clock, effects: bool) -> dict[str, flo
         for kind in ("same", "bfloat16", "int8", "int4") if effects else ("same",):
             path = Path(folder) / kind
             with clock.timed(f"save_{kind}"):
-                storage.save(path, entries, state.layout, kind, {})
+                storage.save(path, entries, state.layout, kind, "benchmark", {})
             with clock.timed(f"load_{kind}"):
                 manifest = storage.read_manifest(path)
+                storage.check_whole(path, manifest)
                 layout, loaded = storage.load(path, manifest, dtype, device)
             figures[f"file_{kind}_mib"] = sum(file.stat().st_size for file in path.iterdir()) / 2**20
             with clock.timed(f"first_{kind}"):

@@ -8,9 +8,18 @@ from memorag_integrations.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from .adapters import LangChainEmbedder as LangChainEmbedder
+    from .llm import LangChainLLM as LangChainLLM
+    from .memories import GistMemory as GistMemory
+    from .memories import LLMMemory as LLMMemory
     from .retriever import MemoRAGRetriever as MemoRAGRetriever
 
-_HOME = {"LangChainEmbedder": "adapters", "MemoRAGRetriever": "retriever"}
+_HOME = {
+    "GistMemory": "memories",
+    "LLMMemory": "memories",
+    "LangChainEmbedder": "adapters",
+    "LangChainLLM": "llm",
+    "MemoRAGRetriever": "retriever",
+}
 __all__ = sorted(_HOME)
 
 

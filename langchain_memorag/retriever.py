@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, Callba
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables.config import set_config_context
 from pydantic import ConfigDict, Field, SkipValidation
 
 from memorag_integrations.contracts import Embedder, MemoryModel
@@ -141,7 +143,9 @@ class MemoRAGRetriever(BaseRetriever):
         merge: bool | None = None,
     ) -> list[Document]:
         how = self._how(k=k, budget=budget, mode=mode, filters=filters, cutoff=cutoff, merge=merge)
-        return [to_langchain(evidence) for evidence in self.memo.retrieve(query, **how)]
+        with set_config_context({"callbacks": run_manager.get_child()}) as traced:
+            found = traced.run(self.memo.retrieve, query, **how)
+        return [to_langchain(evidence) for evidence in found]
 
     async def _aget_relevant_documents(
         self,
@@ -156,7 +160,9 @@ class MemoRAGRetriever(BaseRetriever):
         merge: bool | None = None,
     ) -> list[Document]:
         how = self._how(k=k, budget=budget, mode=mode, filters=filters, cutoff=cutoff, merge=merge)
-        return [to_langchain(evidence) for evidence in await self.memo.aretrieve(query, **how)]
+        with set_config_context({"callbacks": run_manager.get_child()}) as traced:
+            found = await asyncio.create_task(self.memo.aretrieve(query, **how), context=traced)
+        return [to_langchain(evidence) for evidence in found]
 
     def _how(self, **call: Any) -> dict[str, Any]:
         return {name: getattr(self, name) if value is None else value for name, value in call.items()}

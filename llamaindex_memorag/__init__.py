@@ -8,11 +8,17 @@ from memorag_integrations.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from .adapters import LlamaIndexEmbedder as LlamaIndexEmbedder
+    from .llm import LlamaIndexLLM as LlamaIndexLLM
+    from .memories import GistMemory as GistMemory
+    from .memories import LLMMemory as LLMMemory
     from .query_engine import MemoRAGQueryEngine as MemoRAGQueryEngine
     from .retriever import MemoRAGRetriever as MemoRAGRetriever
 
 _HOME = {
+    "GistMemory": "memories",
+    "LLMMemory": "memories",
     "LlamaIndexEmbedder": "adapters",
+    "LlamaIndexLLM": "llm",
     "MemoRAGQueryEngine": "query_engine",
     "MemoRAGRetriever": "retriever",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -87,6 +87,10 @@ class Recall:
     fuse: bool = True
 
 
+NO_CLUES = "The language model gave no usable clue; the search goes on with the query alone."
+"""The warning of a recall without clues; of several merged, it stays only where none had any."""
+
+
 def merge_recalls(query: str, recalls: Sequence[Recall], most: int) -> Recall:
     """One recall out of those of several shards: the `most` most confident clues, each text once, costs added up."""
     ranked = sorted((clue for recall in recalls for clue in recall.clues), key=lambda clue: -clue.confidence)
@@ -97,12 +101,11 @@ def merge_recalls(query: str, recalls: Sequence[Recall], most: int) -> Recall:
         tuple(unique[:most]),
         answers[0] if answers else None,
         sum((recall.usage for recall in recalls), Usage()),
-        tuple(dict.fromkeys(warning for recall in recalls for warning in recall.warnings)),
+        tuple(w for w in dict.fromkeys(w for r in recalls for w in r.warnings) if w != NO_CLUES or not unique),
         any(recall.fuse for recall in recalls),
     )
 
 
-def weighted(recall: Recall, weights: Sequence[float]) -> Recall:
-    """`recall` with the weight that fusion gave each of its clues."""
-    clues = tuple(replace(clue, weight=weight) for clue, weight in zip(recall.clues, weights, strict=True))
-    return replace(recall, clues=clues)
+def weighted(recall: Recall, weights: Mapping[str, float]) -> Recall:
+    """`recall` with the weight that fusion gave each of its clues, by text."""
+    return replace(recall, clues=tuple(replace(clue, weight=weights.get(clue.text)) for clue in recall.clues))

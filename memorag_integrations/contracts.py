@@ -221,6 +221,9 @@ class MemoryModel(Protocol):
     def capacity(self) -> int | None:
         """Tokens that one shard may hold, or None for no limit but a document."""
 
+    def count_tokens(self, text: str) -> int:
+        """Tokens of `text` as `capacity` counts them."""
+
     def form(self, shard: Shard, *, progress: Progress | None = None, cancel: threading.Event | None = None) -> Memory:
         """Read the shard's text once. A set `cancel` ends it with `errors.Cancelled` and leaves nothing behind."""
 

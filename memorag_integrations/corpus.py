@@ -11,8 +11,8 @@ from functools import cached_property
 import numpy as np
 
 from .contracts import Memory, MemoryModel, Progress, Scores
-from .documents import Document, Passage, Shard, check_metadata
-from .errors import InputError
+from .documents import Document, Passage, Shard, check_metadata, clean_text
+from .errors import Cancelled, InputError
 from .index.embedders import CheckedEmbedder
 from .index.index import Index
 
@@ -86,28 +86,65 @@ def form_corpus(
         )
     if not texts:
         raise InputError("There is nothing to memorize: no document holds any text. Pass at least one that does.")
-    passages = check_passages([passage for document in texts for passage in split(document)])
-    shards = [Shard((document,)) for document in texts]
+    passages = check_passages([(document, passage) for document in texts for passage in split(document)])
+    shards = pack(texts, model)
     index = Index.build(texts, passages, embedder, language, progress, cancel)
     known = {} if before is None else {_key(s): m for s, m in zip(before.shards, before.memories, strict=True)}
     memories = []
     for done, shard in enumerate(shards, 1):
         memories.append(known.get(_key(shard)) or model.form(shard, progress=progress, cancel=cancel))
         progress("forming memories", done, len(shards))
+    if cancel is not None and cancel.is_set():
+        raise Cancelled("Cancelled while memories were formed; the corpus is as it was before.")
     if embedder is not None:
         embedder.forget_all_but([passage.text for passage in passages])
     return Corpus({document.id: document for document in texts}, shards, memories, index)
 
 
-def check_passages(passages: Sequence[Passage]) -> Sequence[Passage]:
+def pack(documents: Sequence[Document], model: MemoryModel) -> list[Shard]:
+    """A shard for each document; where the model has a capacity, as many documents in their order as fill it.
+
+    A document larger than that is a shard by itself: the model splits it or refuses it, as its settings say.
+    """
+    if model.capacity is None:
+        return [Shard((document,)) for document in documents]
+    packs: list[list[Document]] = []
+    left = 0
+    between = model.count_tokens(Shard.SEPARATOR)
+    for document in documents:
+        tokens = model.count_tokens(document.text) + between
+        if packs and tokens <= left:
+            packs[-1].append(document)
+            left -= tokens
+        else:
+            packs.append([document])
+            left = model.capacity - tokens
+    return [Shard(tuple(pack)) for pack in packs]
+
+
+def check_passages(cut: Sequence[tuple[Document, Passage]]) -> list[Passage]:
+    """The passages, each with the document it was cut from.
+
+    Raises:
+        InputError: Where there are none, one is of another document, two have one id, or an id or metadata cannot be stored.
+    """
+    if not cut:
+        raise InputError("There is nothing to memorize: the documents hold text, but split made no passages of them.")
     seen: set[str] = set()
-    for passage in passages:
+    for document, passage in cut:
+        if passage.document_id != document.id:
+            raise InputError(
+                f"Expected passages of document {document.id[:80]!r} from split, found {passage.id[:80]!r} "
+                f"of {passage.document_id[:80]!r}."
+            )
         if passage.id in seen:
             raise InputError(f"Two passages have the id {passage.id[:80]!r}. A node's id must be unique in a corpus.")
         seen.add(passage.id)
-        if passage.host is not None:
+        if clean_text(passage.id) != passage.id:
+            raise InputError(f"A passage's id must be valid Unicode without NUL, found {passage.id[:80]!r}.")
+        if passage.metadata is not document.metadata:
             check_metadata(passage.metadata, f"passage {passage.id[:80]!r}")
-    return passages
+    return [passage for _, passage in cut]
 
 
 def _key(shard: Shard) -> tuple[str, tuple[str, ...]]:

@@ -18,7 +18,7 @@ LONGEST_LINE = 20_000
 """Characters without a line break after which a stretch is cut before it reaches the splitter, which is quadratic there."""
 
 _NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
-_LONG_STRETCH = re.compile(rf"[^\n]{{{LONGEST_LINE},}}")
+_LONG_STRETCH = re.compile(rf"^[^\n]{{{LONGEST_LINE},}}", re.MULTILINE)  # anchored: else every place in a line is tried
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,8 @@ def check_metadata(metadata: Mapping[str, Any], owner: str) -> Mapping[str, Any]
     Raises:
         InputError: With the key that cannot be stored.
     """
+    if not isinstance(metadata, Mapping):
+        raise InputError(f"The metadata of {owner} must be a mapping, found {type(metadata).__name__}.")
     try:
         json.dumps(dict(metadata), allow_nan=True)
         return metadata
@@ -148,7 +150,7 @@ def read_documents(source: str | Document | Iterable[str | Document]) -> Iterato
     """
     if isinstance(source, str | Document):
         source = [source]
-    if not isinstance(source, Iterable):
+    if not isinstance(source, Iterable) or isinstance(source, Mapping):
         raise InputError(
             f"Expected documents (a str, a Document, or an iterable of these), found {type(source).__name__}."
         )

@@ -13,17 +13,21 @@ import numpy as np
 
 from . import bundle, registry, store
 from . import fusion as fusing
-from .clues import Recall, Usage, merge_recalls, weighted
-from .contracts import Embedder, Floats, MemoryModel, Progress, Scores
+from .answering import Answering
+from .clues import Recall, merge_recalls, weighted
+from .contracts import LLM, Embedder, Floats, MemoryModel, Progress, Scores
 from .corpus import Corpus, Split, form_corpus
-from .documents import Document, Splitter, read_documents
+from .documents import Document, Splitter, clean_text, read_documents
 from .errors import EmbedderError, InputError, StoreError
 from .evidence import Evidence, Reasons, Selection, merge_neighbours, select
 from .fusion import Fusion
 from .index.analysis import check_language
 from .index.embedders import CheckedEmbedder, resolve_embedder
 from .index.index import Filters
+from .memories.asking import UsageMeter
+from .memories.cache import CachedMemoryModel
 from .progress import reporting
+from .writer import Writer
 
 logger = logging.getLogger(__name__)
 
@@ -31,12 +35,14 @@ Mode = Literal["memorag", "plain", "bm25", "hybrid"]
 """How to rank: memory-guided (the default), by vectors alone, by terms alone, or by both without spreading or clues."""
 
 
-class MemoRAG:
+class MemoRAG(Answering):
     """A memory over a corpus, and evidence by the clues it gives (Qian et al., MemoRAG, arXiv 2409.05591).
 
     Args:
         memory: What forms the memory: a model object, or a name out of `registry.MEMORY_MODELS`. The default needs no
             model weights.
+        generator: The language model that writes answers and summaries, or a `Writer` with its settings; by default the
+            memory's own, where it has one.
         embedder: For dense scores: an object, "minilm" (the `embedded` extra), the name or path of any
             sentence-transformers model, or None for BM25 alone.
         passage_size: Most characters of a passage.
@@ -55,6 +61,7 @@ class MemoRAG:
         memory: str | MemoryModel = "activation",
         embedder: str | Embedder | None = None,
         *,
+        generator: LLM | Writer | None = None,
         passage_size: int = 1000,
         language: str = "auto",
         fusion: Fusion | None = None,
@@ -69,6 +76,10 @@ class MemoRAG:
                 f"memory must be a memory model (form, load, fingerprint, capacity, config) or one of "
                 f"{', '.join(sorted(registry.MEMORY_MODELS))}; found {type(memory).__name__}."
             )
+        if not getattr(self.memory_model, "reads_scores", False) and not isinstance(
+            self.memory_model, CachedMemoryModel
+        ):
+            self.memory_model = CachedMemoryModel(self.memory_model)
         for name, value in (("shards", shards), ("clues", clues)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InputError(f"{name} must be a whole number of at least 1, found {value!r}.")
@@ -79,7 +90,8 @@ class MemoRAG:
         self.fusion = fusion or Fusion()
         self.shards = shards
         self.clues = clues
-        self.usage = Usage()
+        self.generator = generator
+        self.meter = UsageMeter()
         self._corpus: Corpus | None = None
         self._writing = threading.Lock()
 
@@ -203,7 +215,7 @@ class MemoRAG:
         if mode != "memorag":
             return finish(corpus, _plain(scores, mode), Reasons(scores), selection, merge)
         recall = self._recall(corpus, scores)
-        texts = [query, *(clue.text for clue in recall.clues)] if recall.fuse and recall.clues else [query]
+        texts = to_search(recall)
         every = self._scores(corpus, texts, self._embed(texts), filters) if len(texts) > 1 else [scores]
         return self._fuse(corpus, every, recall, selection, merge)
 
@@ -226,8 +238,7 @@ class MemoRAG:
         if mode != "memorag":
             return await asyncio.to_thread(finish, corpus, _plain(scores, mode), Reasons(scores), selection, merge)
         recall = await self._arecall(corpus, scores)
-        texts = [query, *(clue.text for clue in recall.clues)] if recall.fuse and recall.clues else [query]
-        every = [scores]
+        texts, every = to_search(recall), [scores]
         if len(texts) > 1:
             every = await asyncio.to_thread(self._scores, corpus, texts, await self._aembed(texts), filters)
         return await asyncio.to_thread(self._fuse, corpus, every, recall, selection, merge)
@@ -250,6 +261,7 @@ class MemoRAG:
         *,
         embedder: str | Embedder | None = None,
         memory: MemoryModel | None = None,
+        generator: LLM | Writer | None = None,
     ) -> MemoRAG:
         """What `save` wrote, ready to be asked; nothing is encoded again.
 
@@ -257,6 +269,7 @@ class MemoRAG:
             folder: The store.
             embedder: The one it was made with, where only you can make it again (a host's model).
             memory: Likewise the memory model.
+            generator: As in the constructor; stores do not keep it.
 
         Raises:
             StoreError: For a folder that is not a store, is damaged, is of a newer format, or needs what was not passed.
@@ -266,6 +279,7 @@ class MemoRAG:
         settings = stored.settings
         memo = cls(
             stored.memory_model,
+            generator=generator,
             passage_size=settings.passage_size,
             language=settings.language,
             fusion=settings.fusion,
@@ -342,7 +356,7 @@ class MemoRAG:
 
     def _merge(self, scores: Scores, recalls: Sequence[Recall]) -> Recall:
         recall = merge_recalls(scores.text, recalls, self.clues)
-        self.usage += recall.usage
+        self.meter.add(recall.usage)
         for warning in recall.warnings:
             logger.warning(warning)
         return recall
@@ -351,8 +365,10 @@ class MemoRAG:
         self, corpus: Corpus, every: Sequence[Scores], recall: Recall, selection: Selection, merge: bool
     ) -> list[Evidence]:
         query, clues = every[0], every[1:]
-        weights = fusing.clue_weights(query, clues) if clues else []
-        reasons = Reasons(query, clues, weights, weighted(recall, weights) if clues else recall)
+        weights = fusing.clue_weights(query, clues)
+        reasons = Reasons(
+            query, clues, weights, weighted(recall, {c.text: w for c, w in zip(clues, weights, strict=True)})
+        )
         return finish(corpus, fusing.rank(query, clues, weights, self.fusion), reasons, selection, merge)
 
     def _check_mode(self, mode: str) -> None:
@@ -368,20 +384,26 @@ def finish(corpus: Corpus, fused: Floats, reasons: Reasons, selection: Selection
     return merge_neighbours(evidence, corpus.texts) if merge else evidence
 
 
+def to_search(recall: Recall) -> list[str]:
+    """The query, and each clue's text once; the query alone where the clues are its own scores' peaks."""
+    clues = [clue.text for clue in recall.clues] if recall.fuse else []
+    return list(dict.fromkeys([recall.query, *clues]))
+
+
 def choose(k: int | None, budget: int | None, cutoff: float) -> Selection:
     """k and budget as given; 5 pieces where neither is."""
     return Selection(5 if k is None and budget is None else k, budget, cutoff)
 
 
 def check_query(query: str) -> str:
-    """The query, without blanks around it.
+    """The query as valid Unicode, without blanks around it.
 
     Raises:
         InputError: Where nothing is left, or it is no text.
     """
     if not isinstance(query, str) or not query.strip():
         raise InputError(f"A query must be a text that is not blank, found {query!r}.")
-    return query.strip()
+    return clean_text(query.strip())
 
 
 def _plain(scores: Scores, mode: Mode) -> Floats:

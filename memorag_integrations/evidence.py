@@ -214,7 +214,7 @@ def merge_neighbours(evidence: Sequence[Evidence], texts: Mapping[str, str]) -> 
     ours = [i for i, piece in enumerate(evidence) if piece.passage.host is None and piece.passage.start is not None]
     groups: list[list[int]] = []
     for i in sorted(ours, key=lambda i: (evidence[i].document_id, evidence[i].passage.start or 0)):
-        if groups and _touch(evidence[groups[-1][-1]].passage, evidence[i].passage, texts):
+        if groups and _touch([evidence[j].passage for j in groups[-1]], evidence[i].passage, texts):
             groups[-1].append(i)
         else:
             groups.append([i])
@@ -224,15 +224,17 @@ def merge_neighbours(evidence: Sequence[Evidence], texts: Mapping[str, str]) -> 
     return [merged[i] for i in sorted(merged)]
 
 
-def _touch(first: Passage, second: Passage, texts: Mapping[str, str]) -> bool:
-    if first.document_id != second.document_id or first.end is None or second.start is None:
+def _touch(before: Sequence[Passage], passage: Passage, texts: Mapping[str, str]) -> bool:
+    """Whether nothing but blanks lies between the passages before and this one; they may overlap."""
+    if before[0].document_id != passage.document_id:
         return False
-    return not texts[first.document_id][first.end : second.start].strip()
+    end = max(earlier.end or 0 for earlier in before)
+    return not texts[passage.document_id][end : passage.start].strip()
 
 
 def _join(parts: Sequence[Evidence], best: Evidence, texts: Mapping[str, str]) -> Evidence:
-    start, end = parts[0].passage.start, parts[-1].passage.end
-    if len(parts) == 1 or start is None or end is None:
+    start, end = parts[0].passage.start, max(part.passage.end or 0 for part in parts)
+    if len(parts) == 1 or start is None:
         return best
     whole = replace(
         best.passage,
@@ -257,7 +259,7 @@ _WORDS = re.compile(r"\w+")
 def _shingles(text: str) -> frozenset[int]:
     words = _WORDS.findall(unicodedata.normalize("NFKC", text).casefold())
     if len(words) * 12 < len(text):  # no blanks between words: compare by characters
-        words = list("".join(words))
+        words = list("".join(words)) or list("".join(text.split()))  # signs alone speak for themselves
     if len(words) < SHINGLE:
         return frozenset([hash(tuple(words))])
     return frozenset(hash(run) for run in _runs(words))

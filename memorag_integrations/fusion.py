@@ -32,7 +32,7 @@ _REACH = 4.0
 """Deviations beyond which one passage does not touch another."""
 
 _HIGHEST = 40.0
-"""Deviations above the mean from which one hit is as good as another, so that exp cannot overflow."""
+"""Deviations above the mean from which one hit is as good as another, so that it does not level all the others."""
 
 
 _NEARNESS, _NEARNESS_BIAS = 5.0, -3.5
@@ -150,10 +150,11 @@ def region(own: Doubles, candidates: Candidates, fusion: Fusion) -> Doubles:
 
 
 def sharpen(own: Doubles, fusion: Fusion) -> Doubles:
-    """One clear hit over several half-hits."""
+    """One clear hit over several half-hits; relative to the highest, so that no sharpness overflows."""
     if not fusion.sharpness:
         return own
-    return np.asarray(np.exp(fusion.sharpness * np.minimum(own, _HIGHEST)), dtype=np.float64)
+    held = np.minimum(own, _HIGHEST)
+    return np.asarray(np.exp(fusion.sharpness * (held - held.max(initial=-np.inf))), dtype=np.float64)
 
 
 def _sigmoid(value: float) -> float:

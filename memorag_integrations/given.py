@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .documents import Document, Passage
+from .documents import Document, Passage, clean_text
 
 JOIN = "\n"
 _SPARSE = 4
@@ -19,7 +19,7 @@ class Given:
     Args:
         id: The host's own.
         document_id: Of the document it was cut from.
-        text: Kept as it is.
+        text: Kept as it is, but for characters that are not valid Unicode.
         start, end: Character range in that document, or None where the host does not say.
         follows: Id of the passage before it in the document, where the host says.
         metadata: The host's own, JSON only.
@@ -55,7 +55,7 @@ def put_together(given: Iterable[Given]) -> tuple[list[Document], dict[str, list
         text, centres = _laid_out(pieces)
         documents.append(Document(text, id))
         passages[id] = [
-            Passage(piece.id, id, piece.text, piece.start, piece.end, centre, piece.metadata, piece.host)
+            Passage(piece.id, id, clean_text(piece.text), piece.start, piece.end, centre, piece.metadata, piece.host)
             for piece, centre in zip(pieces, centres, strict=True)
             if piece.text.strip()
         ]

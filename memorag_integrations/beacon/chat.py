@@ -50,6 +50,10 @@ class Chat:
         """Ids to text, control tokens left out."""
         return self.tokenizer.decode(list(ids), skip_special_tokens=True)  # type: ignore[no-any-return]
 
+    def count(self, text: str) -> int:
+        """Tokens of a text by itself."""
+        return len(self._tokens(text))
+
     def plain(self, text: str) -> str:
         """`text`, with whatever spells a control token broken up: a document cannot end its own message."""
         for token in sorted(self._controls(), key=len, reverse=True):
@@ -66,7 +70,10 @@ class Chat:
             written = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         except Exception as error:  # A template is a program of the checkpoint's author, and may raise anything.
             raise MemoryModelError(f"The checkpoint's chat template failed ({error}). Correct it there.") from error
-        return list(self.tokenizer(written, add_special_tokens=False, verbose=False)["input_ids"])
+        return self._tokens(written)
+
+    def _tokens(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 
 def load_chat(folder: Path, config_ends: Any) -> Chat:

@@ -38,7 +38,9 @@ def check_storage(storage: str) -> None:
         raise InputError(f"Expected storage out of {', '.join(get_args(Storage))}, found {storage!r}.")
 
 
-def save(path: Path, entries: Entries, layout: Layout, storage: str, about: Mapping[str, Any]) -> None:
+def save(
+    path: Path, entries: Entries, layout: Layout, storage: str, fingerprint: str, about: Mapping[str, Any]
+) -> None:
     """Write a memory to a new folder.
 
     Args:
@@ -46,7 +48,8 @@ def save(path: Path, entries: Entries, layout: Layout, storage: str, about: Mapp
         entries: Keys and values of each layer.
         layout: Its numbers.
         storage: See the table above.
-        about: Goes into the manifest: what made it, over which text.
+        fingerprint: Of the model that made it.
+        about: Goes into the manifest too: what that is made of, over which text, ….
 
     Raises:
         InputError: Where `path` exists.
@@ -67,6 +70,7 @@ def save(path: Path, entries: Entries, layout: Layout, storage: str, about: Mapp
         save_file(tensors, path / TENSORS, metadata={"format": "pt"})
         manifest = {
             "version": VERSION,
+            "fingerprint": fingerprint,
             "storage": storage,
             "layers": len(entries),
             "layout": layout.to_json(),
@@ -84,20 +88,34 @@ def save(path: Path, entries: Entries, layout: Layout, storage: str, about: Mapp
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a stored memory, checked against itself and against the file beside it.
+    """The manifest of a stored memory; see `check_whole`.
 
     Raises:
-        MemoryModelError: Where it is missing, changed, of another version, or the tensors' file was cut or changed.
+        MemoryModelError: Where it is missing, no manifest, or of another version.
     """
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        manifest: Any = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise MemoryModelError(f"No memory can be read at {path} ({error}). Memorize the text again.") from error
-    if not isinstance(manifest, dict) or manifest.get("version") != VERSION:
-        found = manifest.get("version") if isinstance(manifest, dict) else type(manifest).__name__
-        raise MemoryModelError(f"Expected a memory of version {VERSION} at {path}, found {found!r}. Memorize again.")
+    version = manifest.get("version") if isinstance(manifest, dict) else None
+    if version != VERSION or not isinstance(manifest.get("about"), dict) or "fingerprint" not in manifest:
+        raise MemoryModelError(
+            f"Expected the manifest of a beacon memory of version {VERSION} at {path}, found version {version!r}. "
+            f"Memorize the text again."
+        )
+    return dict(manifest)
+
+
+def check_whole(path: Path, manifest: Mapping[str, Any]) -> None:
+    """Whether a manifest and the tensors beside it are as they were written.
+
+    Raises:
+        MemoryModelError: Where either was cut short or changed.
+    """
     if manifest.get("seal") != _seal(manifest):
-        raise MemoryModelError(f"The manifest {path / MANIFEST} was changed after it was written. Memorize again.")
+        raise MemoryModelError(
+            f"The manifest {path / MANIFEST} was changed after it was written. Memorize the text again."
+        )
     tensors = path / TENSORS
     size = tensors.stat().st_size if tensors.is_file() else 0
     if size != manifest["bytes"] or _sample(tensors) != manifest["sample"]:
@@ -105,7 +123,6 @@ def read_manifest(path: Path) -> dict[str, Any]:
             f"Expected {manifest['bytes']:,} bytes in {tensors} as they were written, found {size:,} or others: "
             f"the file was cut short or changed. Memorize the text again."
         )
-    return manifest
 
 
 def load(path: Path, manifest: Mapping[str, Any], dtype: torch.dtype, device: torch.device) -> tuple[Layout, Entries]:

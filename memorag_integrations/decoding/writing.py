@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -77,7 +76,6 @@ class Writer:
     def __init__(self, decode: Callable[[list[int]], str], sampling: Sampling, ends: frozenset[int]) -> None:
         self.ids: list[int] = []
         self.text = ""
-        self.certainty = 0.0
         self.finished = False
         self._decode, self._sampling, self._ends = decode, sampling, ends
         self._generator = sampling.generator()
@@ -90,18 +88,12 @@ class Writer:
             self.finished = True
             return token, self._show(len(self.text))
         self.ids.append(token)
-        self.certainty += float(logits[token] - logits.logsumexp(-1))
         self.text = self._decode(self.ids)
         stops = [at for at in (self.text.find(stop) for stop in self._sampling.stop) if at >= 0]
         if stops:
             self.text = self.text[: min(stops)]
         self.finished = bool(stops) or len(self.ids) >= self._sampling.max_tokens
         return token, self._show(len(self.text) if self.finished else self._certain())
-
-    @property
-    def confidence(self) -> float:
-        """Geometric mean of the probabilities that the model gave its tokens, in [0, 1]."""
-        return math.exp(self.certainty / max(1, len(self.ids)))
 
     def _certain(self) -> int:
         """Up to where the text cannot change any more by what follows."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 import Stemmer
@@ -108,7 +108,7 @@ def check_language(language: str) -> str:
     Raises:
         InputError: Otherwise, naming the languages with a stemmer.
     """
-    if language == "auto" or re.fullmatch("[a-z]{2,3}", language):
+    if isinstance(language, str) and re.fullmatch("auto|[a-z]{2,3}", language):
         return language
     raise InputError(
         f'language must be "auto" or an ISO 639 code such as "en", found {language!r}. '
@@ -156,9 +156,12 @@ def _words(text: str) -> Iterator[str]:
             continue
         yield word.casefold()
         bare = word.strip("_")
-        parts = _PARTS.findall(bare) if ("_" in bare or not (bare[1:].islower() or bare.isupper())) else ()
+        parts: Sequence[str] = ()
+        if "_" in bare or not (bare[1:].islower() or bare.isupper()):
+            # Humps are looked for in ASCII alone: an accented letter is no border.
+            parts = _PARTS.findall(bare) if bare.isascii() else bare.split("_")
         if len(parts) > 1:
-            yield from (part.casefold() for part in parts)
+            yield from (part.casefold() for part in parts if part)
         elif bare and bare != word:
             yield bare.casefold()
 

@@ -179,7 +179,7 @@ def resolve_embedder(embedder: str | Embedder | None) -> Embedder | None:
         InputError: For anything else.
         MissingExtraError: Where the packages it needs are not installed.
     """
-    if embedder is None or (not isinstance(embedder, str) and isinstance(embedder, Embedder)):
+    if embedder is None or (not isinstance(embedder, str | type) and isinstance(embedder, Embedder)):
         return embedder
     if not isinstance(embedder, str) or not embedder.strip():
         raise InputError(

@@ -136,9 +136,13 @@ class Index:
         allowed = None if filters is None else self._allowed(filters)
         if len(self) <= EVERYTHING or (allowed is not None and len(allowed) <= EVERYTHING):
             return allowed
-        best = [np.argsort(-self.terms.score(numbers), kind="stable")[:PICK] for numbers in texts]
+        rows = np.arange(len(self)) if allowed is None else allowed
+        best = [rows[np.argsort(-self.terms.score(numbers)[rows], kind="stable")[:PICK]] for numbers in texts]
         if self.vectors is not None and vectors is not None:
-            best += [self.vectors.search(vector, PICK) for vector in vectors]
+            if allowed is None:
+                best += [self.vectors.search(vector, PICK) for vector in vectors]
+            else:
+                best += list(rows[np.argsort(-self.vectors.score(vectors, rows), axis=1, kind="stable")[:, :PICK]])
         picked = np.flatnonzero(np.isin(self._document, self._document[np.concatenate(best)]))
         return picked if allowed is None else np.intersect1d(picked, allowed)
 

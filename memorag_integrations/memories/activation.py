@@ -8,11 +8,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from ..clues import Clue, Grounding, Recall
-from ..contracts import Config, Memory, MemoryModel, Progress, Scores
+from ..contracts import Config, Floats, Memory, MemoryModel, Progress, Scores
 from ..documents import Shard
 from ..errors import Cancelled, InputError, MemoryModelError
 
@@ -33,6 +34,7 @@ class ActivationMemoryModel(MemoryModel):
     """
 
     clues: int = 5
+    reads_scores: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.clues < 1:
@@ -50,6 +52,9 @@ class ActivationMemoryModel(MemoryModel):
     def capacity(self) -> int | None:
         return None
 
+    def count_tokens(self, text: str) -> int:
+        return len(text) // _CHARACTERS_PER_TOKEN
+
     def form(
         self, shard: Shard, *, progress: Progress | None = None, cancel: threading.Event | None = None
     ) -> ActivationMemory:
@@ -63,7 +68,7 @@ class ActivationMemoryModel(MemoryModel):
         try:
             stored = json.loads((path / "memory.json").read_text("utf-8"))
             model, content, characters = stored["fingerprint"], stored["content"], int(stored["characters"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise MemoryModelError(
                 f"The memory at {path} cannot be read ({error}). Memorize the text again."
             ) from error
@@ -107,7 +112,7 @@ class ActivationMemory(Memory):
             place = None
             if passage.start is not None:
                 place = Grounding(passage.document_id, passage.start + start, passage.start + end, 1.0)
-            confidence = 1 / (1 + float(np.exp(-scores.activation[row])))
+            confidence = 1 / (1 + float(np.exp(-_strength(scores)[row])))
             yield Clue(passage.text[start:end], "span", place, confidence)
 
     def save(self, path: Path) -> None:
@@ -117,16 +122,21 @@ class ActivationMemory(Memory):
 
 
 def peaks(scores: Scores, most: int) -> list[int]:
-    """Rows where the activation is positive and no neighbour's in the same document is higher, strongest first."""
-    activation, document = scores.activation, scores.candidates.document
-    if not activation.size:
+    """Rows where the strength is positive and no neighbour's in the same document is higher, strongest first."""
+    strength, document = _strength(scores), scores.candidates.document
+    if not strength.size:
         return []
-    rising = np.ones(len(activation), dtype=bool)
+    rising = np.ones(len(strength), dtype=bool)
     same = document[1:] == document[:-1]
-    rising[1:] &= ~same | (activation[1:] > activation[:-1])
-    rising[:-1] &= ~same | (activation[:-1] >= activation[1:])
-    rows = np.flatnonzero(rising & (activation > 0))
-    return [int(row) for row in rows[np.argsort(-activation[rows], kind="stable")][:most]]
+    rising[1:] &= ~same | (strength[1:] > strength[:-1])
+    rising[:-1] &= ~same | (strength[:-1] >= strength[1:])
+    rows = np.flatnonzero(rising & (strength > 0))
+    return [int(row) for row in rows[np.argsort(-strength[rows], kind="stable")][:most]]
+
+
+def _strength(scores: Scores) -> Floats:
+    """By itself or by its neighbourhood, as in the ranking: spread alone, a single hit's peak may be the passage beside."""
+    return np.maximum(scores.own, scores.activation)
 
 
 def sharpest_span(text: str, query: str) -> tuple[int, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,14 +21,18 @@ from ..beacon.checkpoint import Checkpoint, load_decoder, open_checkpoint, pick_
 from ..beacon.decoder import BeaconDecoder, BeaconState
 from ..beacon.layout import Layout, check_reach, reach
 from ..beacon.size import Shape, free_bytes
-from ..clues import Clue, ClueKind, Grounding, Recall, Usage
+from ..clue_parsing import Reply, parse_list, parse_text
+from ..clues import Recall, Usage
 from ..contracts import Completion, Config, Memory, MemoryModel, Progress, Scores
 from ..decoding.branches import Entries
 from ..decoding.writing import Sampling, Writer, write
-from ..documents import Shard
+from ..documents import Shard, clean_text
 from ..errors import Cancelled, InputError, MemoryModelError
+from ..grounding import Grounder
 from ..prompts.beacon import LANGUAGES, BeaconPrompts
 from ..prompts.memorag import installed_prompts
+from .asked import check_queries
+from .placing import placed_clues, say_if_empty
 
 HEADROOM = 1024
 """Tokens kept free behind a text: for a task's prompt and its reply."""
@@ -37,7 +40,6 @@ TEMPLATE = 256
 """Tokens that the reading prompt and the chat template put around a text, at most; a longer one is still an error."""
 TOGETHER = 24
 """Most branches asked in one pass; more queries are asked in turns."""
-KINDS: dict[str, ClueKind] = {"spans": "span", "questions": "question", "answer": "answer"}
 
 
 @dataclass
@@ -209,6 +211,9 @@ class BeaconMemory(MemoryModel):
         most = reach(self.checkpoint.settings.window, min(self.ratios), self.shape.max_positions)
         return max(1, most - HEADROOM - TEMPLATE)
 
+    def count_tokens(self, text: str) -> int:
+        return self.chat.count(self.chat.plain(clean_text(text)))
+
     def form(
         self, shard: Shard, *, progress: Progress | None = None, cancel: threading.Event | None = None
     ) -> FormedBeaconMemory:
@@ -225,7 +230,7 @@ class BeaconMemory(MemoryModel):
         if not shard.text.strip():
             raise InputError("A memory needs a text to be formed over; this shard's is blank.")
         shape = self.shape  # Says what is wrong with the configuration before the tokenizer trips over it.
-        ids = self.chat.reading(self.texts.read(self.chat.plain(shard.text)), self.texts.acknowledgement)
+        ids = self.chat.reading(self.texts.read(self.chat.plain(clean_text(shard.text))), self.texts.acknowledgement)
         settings = self.checkpoint.settings
         layout = Layout.new(settings.window, self.ratios, settings.mix)
         check_reach(layout, len(ids) + HEADROOM, shape.max_positions)
@@ -262,16 +267,10 @@ class BeaconMemory(MemoryModel):
 
     def load(self, path: Path, shard: Shard) -> FormedBeaconMemory:
         manifest = stored.read_manifest(path)
+        if manifest["fingerprint"] != self.fingerprint:
+            raise MemoryModelError(self._another(path, manifest))
+        stored.check_whole(path, manifest)
         about = manifest["about"]
-        if about["fingerprint"] != self.fingerprint:
-            parts = self.parts
-            differ = [name for name in parts if about["parts"].get(name) != parts[name]]
-            raise MemoryModelError(
-                f"The memory at {path} was made by {about['fingerprint']} ({about['model']}), but "
-                f"{self.fingerprint} ({self.checkpoint.name}) was given: {', '.join(differ)} differ "
-                f"(ratio {about['parts'].get('ratio')} there, {parts['ratio']} here). "
-                f"Pass the model it was made by, or memorize the text again."
-            )
         if about["content"] != shard.content_hash:
             raise MemoryModelError(
                 f"The memory at {path} was formed over text {about['content'][:12]}, but text "
@@ -282,6 +281,18 @@ class BeaconMemory(MemoryModel):
         layout, entries = stored.load(path, manifest, dtype, device)
         self._check_entries(path, entries)
         return FormedBeaconMemory(self, shard, layout, entries)
+
+    def _another(self, path: Path, manifest: Mapping[str, Any]) -> str:
+        """That a memory was made by another model, and in what that one differs."""
+        about, parts = manifest["about"], self.parts
+        theirs = about.get("parts", {})
+        differ = [name for name in parts if theirs.get(name) != parts[name]]
+        return (
+            f"The memory at {path} was made by {manifest['fingerprint']} ({about.get('model')}), but {self.fingerprint} "
+            f"({self.checkpoint.name}) was given: {', '.join(differ) or 'the fingerprint'} differ (ratio "
+            f"{theirs.get('ratio')} there, {parts['ratio']} here). Pass the model it was made by, or memorize the text "
+            f"again."
+        )
 
     def _check_entries(self, path: Path, entries: Entries) -> None:
         shape = self.shape
@@ -316,33 +327,42 @@ class FormedBeaconMemory(Memory):
 
     @property
     def nbytes(self) -> int:
-        return sum(keys.nbytes + values.nbytes for keys, values in self.entries)
+        held = sum(keys.nbytes + values.nbytes for keys, values in self.entries)
+        return held + (self.grounder.nbytes if "grounder" in self.__dict__ else 0)
+
+    @cached_property
+    def text(self) -> str:
+        return clean_text(self.shard.text)
+
+    @cached_property
+    def grounder(self) -> Grounder:
+        return Grounder(self.text)
 
     def recall(
         self, queries: Sequence[str], *, scores: Sequence[Scores] = (), cancel: threading.Event | None = None
     ) -> list[Recall]:
         """Span clues, surrogate questions and a draft answer for each query, written side by side over one memory."""
-        if not queries or any(not isinstance(query, str) or not query.strip() for query in queries):
-            raise InputError("Expected at least one query, none of them blank.")
-        tasks = [task for task in KINDS if task != "answer" or self.model.draft_answer]
+        check_queries(queries)
+        tasks = ["spans", "questions", *(["answer"] if self.model.draft_answer else [])]
         found: list[Recall] = []
         each = max(1, TOGETHER // len(tasks))
         for start in range(0, len(queries), each):
             asked = [(query, task) for query in queries[start : start + each] for task in tasks]
             began = time.perf_counter()
-            writers, read = self._ask([self.model.texts.ask(t, self.model.chat.plain(q)) for q, t in asked], cancel)
+            writers, read = self._ask([self.model.texts.ask(t, self._plain(q)) for q, t in asked], cancel)
             seconds = (time.perf_counter() - began) / (len(asked) // len(tasks))
             for i in range(0, len(asked), len(tasks)):
-                group = dict(zip(tasks, writers[i : i + len(tasks)], strict=True))
-                usage = self._usage(writers[i : i + len(tasks)], read[i : i + len(tasks)], seconds)
-                found.append(self._recall(asked[i][0], group, usage))
+                group = writers[i : i + len(tasks)]
+                written = {task: writer.text for task, writer in zip(tasks, group, strict=True)}
+                usage = self._usage(group, read[i : i + len(tasks)], seconds)
+                found.append(self._recall(asked[i][0], written, usage))
         return found
 
     def answer(
         self, question: str, *, sampling: Sampling | None = None, cancel: threading.Event | None = None
     ) -> Completion:
         """The answer from memory alone, without retrieval."""
-        return self._complete("answer", question, sampling, cancel)
+        return self._complete("answer", _checked(question), sampling, cancel)
 
     def summarize(self, *, sampling: Sampling | None = None, cancel: threading.Event | None = None) -> Completion:
         """The text's key points from memory alone, one a line."""
@@ -352,14 +372,13 @@ class FormedBeaconMemory(Memory):
         self, question: str, *, sampling: Sampling | None = None, cancel: threading.Event | None = None
     ) -> Iterator[str]:
         """`answer`, in pieces as they are written."""
-        prompt = self.model.texts.ask("answer", self.model.chat.plain(_checked(question)))
+        prompt = self.model.texts.ask("answer", self._plain(_checked(question)))
         for _, piece in self._writing([prompt], sampling, cancel)[2]:
             yield piece
 
     def save(self, path: Path) -> None:
         model = self.model
         about = {
-            "fingerprint": model.fingerprint,
             "parts": model.parts,
             "model": model.checkpoint.name,
             "revision": model.checkpoint.revision,
@@ -368,10 +387,10 @@ class FormedBeaconMemory(Memory):
             "content": self.shard.content_hash,
             "tokens": self.layout.tokens,
         }
-        stored.save(path, self.entries, self.layout, model.storage, about)
+        stored.save(path, self.entries, self.layout, model.storage, model.fingerprint, about)
 
     def _complete(self, task: str, question: str, sampling: Sampling | None, cancel: Any) -> Completion:
-        prompt = self.model.texts.ask(task, self.model.chat.plain(_checked(question)) if question else "")
+        prompt = self.model.texts.ask(task, self._plain(question))
         began = time.perf_counter()
         writers, read = self._ask([prompt], cancel, sampling)
         return Completion(writers[0].text.strip(), self._usage(writers, read, time.perf_counter() - began))
@@ -397,34 +416,19 @@ class FormedBeaconMemory(Memory):
         writers = [Writer(model.chat.text, sampling, model.chat.ends) for _ in prompts]
         return writers, [len(tokens) for tokens in ids], write(branches, ids, writers, cancel)
 
+    def _plain(self, question: str) -> str:
+        return self.model.chat.plain(clean_text(question))
+
     def _usage(self, writers: Sequence[Writer], read: Sequence[int], seconds: float) -> Usage:
         generated = sum(len(writer.ids) for writer in writers)
         return Usage(sum(read), self.layout.tokens * len(writers), generated, seconds, len(writers))
 
-    def _recall(self, query: str, writers: Mapping[str, Writer], usage: Usage) -> Recall:
-        text = self.shard.text
-        clues = [
-            Clue(line, KINDS[task], self._ground(text, line), writer.confidence)
-            for task, writer in writers.items()
-            for line in parse_lines(writer.text, KINDS[task])
-        ]
-        warnings = tuple(
-            f"The memory wrote no {task} for this query." for task, w in writers.items() if not w.text.strip()
-        )
-        answer = writers["answer"].text.strip() or None if "answer" in writers else None
-        return Recall(query, tuple(clues), answer, usage, warnings)
-
-    def _ground(self, text: str, clue: str) -> Grounding | None:
-        """Where a clue stands word for word."""
-        at = text.find(clue)
-        return None if at < 0 else Grounding(*self.shard.locate(at, at + len(clue)), 1.0)
-
-
-def parse_lines(text: str, kind: ClueKind) -> list[str]:
-    """Clues out of a reply: its lines without blanks and list marks, each once; an answer is one clue."""
-    lines = [text] if kind == "answer" else text.splitlines()
-    cleaned = (re.sub(r"^\s*(?:[-*•]|\d{1,3}[.)])\s+", "", line).strip() for line in lines)
-    return [line for line in dict.fromkeys(cleaned) if line]
+    def _recall(self, query: str, written: Mapping[str, str], usage: Usage) -> Recall:
+        answer = parse_text(written["answer"]) if "answer" in written else ""
+        spans, questions = (tuple(parse_list(written[task])) for task in ("spans", "questions"))
+        reply = Reply(spans, questions, answer or None)
+        clues, warnings = placed_clues(reply, self.grounder.ground, self.shard, self.text, query)
+        return say_if_empty(Recall(query, clues, answer or None, usage, tuple(warnings)))
 
 
 def _checked(question: str) -> str:

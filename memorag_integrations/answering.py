@@ -1,0 +1,125 @@
+"""The engine's last step: evidence → answer, texts → summary, at once, awaited, or as it is written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from .clues import Usage
+from .contracts import LLM, MemoryModel
+from .errors import InputError
+from .evidence import Evidence
+from .memories.asking import UsageMeter
+from .memories.cache import CachedMemoryModel
+from .writer import Answer, Writer
+
+if TYPE_CHECKING:
+    from .corpus import Corpus
+
+GIVEN_K = 8
+"""Pieces of evidence an answer is written from, where neither k nor budget is given."""
+
+
+class Answering:
+    """What `MemoRAG` writes, given what it finds. Arguments after the query are those of `retrieve`."""
+
+    memory_model: MemoryModel
+    meter: UsageMeter
+    generator: LLM | Writer | None
+
+    if TYPE_CHECKING:
+        retrieve: Callable[..., list[Evidence]]
+        aretrieve: Callable[..., Awaitable[list[Evidence]]]
+
+        @property
+        def corpus(self) -> Corpus: ...
+
+    @property
+    def writer(self) -> Writer:
+        """What writes: the generator, else the memory's own language model.
+
+        Raises:
+            InputError: Where there is neither.
+        """
+        model = self.memory_model
+        own = getattr(model.model if isinstance(model, CachedMemoryModel) else model, "llm", None)
+        generator = own if self.generator is None else self.generator
+        if generator is None:
+            raise InputError(
+                "An answer needs a language model, and the memory has none of its own. Pass one: MemoRAG(generator=llm) "
+                "or load(…, generator=llm), or use retrieve(query) for the evidence alone."
+            )
+        return generator if isinstance(generator, Writer) else Writer(generator)
+
+    def answer(self, query: str, k: int | None = None, **how: Any) -> Answer:
+        """An answer to `query`, written from the evidence that `retrieve` finds.
+
+        Raises:
+            InputError: Without a language model, or without any evidence.
+            LLMError: What the model's provider said.
+        """
+        writer = self.writer
+        return self._counted(writer.answer(query, self.retrieve(query, _k(k, how), **how)))
+
+    async def aanswer(self, query: str, k: int | None = None, **how: Any) -> Answer:
+        writer = self.writer
+        return self._counted(await writer.aanswer(query, await self.aretrieve(query, _k(k, how), **how)))
+
+    def stream_answer(self, query: str, k: int | None = None, **how: Any) -> Iterator[str]:
+        """`answer` in pieces as it is written; what it costs is not reported by most providers, and not counted."""
+        writer = self.writer
+        prompt, _ = writer.answer_prompt(query, self.retrieve(query, _k(k, how), **how))
+        return writer.stream(prompt)
+
+    async def astream_answer(self, query: str, k: int | None = None, **how: Any) -> AsyncIterator[str]:
+        writer = self.writer
+        prompt, _ = writer.answer_prompt(query, await self.aretrieve(query, _k(k, how), **how))
+        async for piece in writer.astream(prompt):
+            yield piece
+
+    def summarize(self, document_id: str | None = None) -> Answer:
+        """A summary of one document, or of the whole corpus.
+
+        The language model reads all of the text once: what is beyond its window in parts, side by side, whose gists it
+        then joins.
+        """
+        return self._counted(self.writer.summarize(self._whole(document_id)))
+
+    async def asummarize(self, document_id: str | None = None) -> Answer:
+        return self._counted(await self.writer.asummarize(self._whole(document_id)))
+
+    def stream_summary(self, document_id: str | None = None) -> Iterator[str]:
+        """`summarize` in pieces as it is written, once the parts are read."""
+        writer = self.writer
+        prompt, usage = writer.summary_prompt(self._whole(document_id))
+        self.meter.add(usage)
+        return writer.stream(prompt)
+
+    async def astream_summary(self, document_id: str | None = None) -> AsyncIterator[str]:
+        writer = self.writer
+        prompt, usage = await asyncio.to_thread(writer.summary_prompt, self._whole(document_id))
+        self.meter.add(usage)
+        async for piece in writer.astream(prompt):
+            yield piece
+
+    @property
+    def usage(self) -> Usage:
+        """What all recalls, answers and summaries of this object cost together."""
+        return self.meter.total
+
+    def _counted(self, answer: Answer) -> Answer:
+        self.meter.add(answer.usage)
+        return answer
+
+    def _whole(self, document_id: str | None) -> str:
+        documents = self.corpus.documents
+        if document_id is None:
+            return "\n\n".join(document.text for document in documents.values())
+        if document_id not in documents:
+            raise InputError(f"Expected the id of a memorized document, found {document_id[:80]!r}.")
+        return documents[document_id].text
+
+
+def _k(k: int | None, how: dict[str, Any]) -> int | None:
+    return GIVEN_K if k is None and how.get("budget") is None else k

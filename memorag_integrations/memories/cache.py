@@ -1,0 +1,143 @@
+"""Recalls kept, so that a repeated query costs nothing: a wrapper for any memory that does not read the scores."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ..clues import Recall, Usage
+from ..contracts import Config, Memory, MemoryModel, Progress, Scores
+from ..documents import Shard
+from ..errors import InputError
+
+
+@dataclass(frozen=True)
+class CachedMemoryModel(MemoryModel):
+    """A memory model whose memories answer a repeated query from what they said before, at no cost.
+
+    Only recalls with clues are kept: a failed or empty one is asked again. A memory over changed text is another memory
+    and starts without any. Not for memories whose clues follow the scores (the embedded one): those change with filters.
+
+    Args:
+        model: The model; its config and fingerprint stay, so a store loads with either.
+        most: Recalls kept by each memory; the longest unused go first.
+    """
+
+    model: MemoryModel
+    most: int = 1000
+
+    def __post_init__(self) -> None:
+        if isinstance(self.most, bool) or not isinstance(self.most, int) or self.most < 1:
+            raise InputError(f"most must be a whole number of at least 1, found {self.most!r}.")
+
+    @property
+    def config(self) -> Config | None:
+        return self.model.config
+
+    @property
+    def fingerprint(self) -> str:
+        return self.model.fingerprint
+
+    @property
+    def capacity(self) -> int | None:
+        return self.model.capacity
+
+    @property
+    def usage(self) -> Usage:
+        """Of everything asked through the model, where it keeps count."""
+        total = getattr(self.model, "usage", None)
+        return total if isinstance(total, Usage) else Usage()
+
+    def count_tokens(self, text: str) -> int:
+        return self.model.count_tokens(text)
+
+    def form(
+        self, shard: Shard, *, progress: Progress | None = None, cancel: threading.Event | None = None
+    ) -> CachedMemory:
+        return CachedMemory(self.model.form(shard, progress=progress, cancel=cancel), self.most)
+
+    def load(self, path: Path, shard: Shard) -> CachedMemory:
+        return CachedMemory(self.model.load(path, shard), self.most)
+
+
+@dataclass(frozen=True)
+class CachedMemory(Memory):
+    """A memory and the recalls it gave.
+
+    Args:
+        memory: The memory.
+        most: Recalls kept.
+    """
+
+    memory: Memory
+    most: int
+    _kept: OrderedDict[str, Recall] = field(default_factory=OrderedDict, init=False, repr=False, compare=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
+
+    @property
+    def token_count(self) -> int:
+        return self.memory.token_count
+
+    @property
+    def nbytes(self) -> int:
+        return self.memory.nbytes
+
+    def recall(
+        self, queries: Sequence[str], *, scores: Sequence[Scores], cancel: threading.Event | None = None
+    ) -> list[Recall]:
+        known, rows = self._known(queries)
+        if rows:
+            asked = [queries[row] for row in rows]
+            self._keep(known, asked, self.memory.recall(asked, scores=_take(scores, rows), cancel=cancel))
+        return _in_order(queries, known)
+
+    async def arecall(
+        self, queries: Sequence[str], *, scores: Sequence[Scores], cancel: threading.Event | None = None
+    ) -> list[Recall]:
+        known, rows = self._known(queries)
+        if rows:
+            asked = [queries[row] for row in rows]
+            self._keep(known, asked, await self.memory.arecall(asked, scores=_take(scores, rows), cancel=cancel))
+        return _in_order(queries, known)
+
+    def save(self, path: Path) -> None:
+        self.memory.save(path)
+
+    def _known(self, queries: Sequence[str]) -> tuple[dict[str, Recall], list[int]]:
+        """Recalls kept for these queries, and the rows of those that must be asked, each query once."""
+        known: dict[str, Recall] = {}
+        with self._lock:
+            for query in queries:
+                if query in self._kept:
+                    self._kept.move_to_end(query)
+                    known[query] = replace(self._kept[query], usage=Usage())
+        first = {query: row for row, query in reversed(list(enumerate(queries)))}
+        rows = sorted(row for query, row in first.items() if query not in known)
+        return known, rows
+
+    def _keep(self, known: dict[str, Recall], asked: Sequence[str], recalls: Sequence[Recall]) -> None:
+        with self._lock:
+            for query, recall in zip(asked, recalls, strict=True):
+                known[query] = recall
+                if recall.clues:
+                    self._kept[query] = recall
+                    self._kept.move_to_end(query)
+            while len(self._kept) > self.most:
+                self._kept.popitem(last=False)
+
+
+def _take(scores: Sequence[Scores], rows: Sequence[int]) -> list[Scores]:
+    return [scores[row] for row in rows if row < len(scores)]
+
+
+def _in_order(queries: Sequence[str], known: dict[str, Recall]) -> list[Recall]:
+    """The recall of each query; the second of two equal queries in one call cost nothing."""
+    seen: set[str] = set()
+    recalls = []
+    for query in queries:
+        recalls.append(replace(known[query], usage=Usage()) if query in seen else known[query])
+        seen.add(query)
+    return recalls

@@ -1,0 +1,314 @@
+"""Gists as the memory: each stretch of a text is compressed by a language model, and queries are put to the gists.
+
+The lite mode of MemoRAG (arXiv 2409.05591), for texts of millions of tokens on small machines. Every gist keeps the
+range that it stands for, so that a clue from it leads back into the text.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import ceil
+from pathlib import Path
+from typing import NamedTuple
+from uuid import uuid4
+
+from ..clue_parsing import parse_text
+from ..contracts import Completion, Progress
+from ..documents import Shard, clean_text, text_hash
+from ..errors import Cancelled, InputError, MemoryModelError
+from ..grounding import Grounder
+from ..prompts import fence, prompts_for
+from ..prompts.languages import detect, reply_sentence
+from ..stretches import Range, fitting, stretches
+from .asked import AskedMemory, AskingModel, broken, check_counts, read_memory, write_memory
+from .asking import ask
+
+_JOIN = "\n\n"
+_ROUNDS = 8
+
+
+class Gist(NamedTuple):
+    """What a range [start, end) of a shard's text comes down to."""
+
+    start: int
+    end: int
+    text: str
+
+
+Level = tuple[Gist, ...]
+
+
+def default_folder() -> Path:
+    """Where gists are kept unless told otherwise: `memorag/gists` in the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "memorag" / "gists"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GistMemory(AskingModel):
+    """Settings of a memory of gists.
+
+    Every gist is written to `folder` when it comes, named by the hash of its stretch and of all that shapes it: a stop
+    loses at most the prompts under way, the next run goes on from there, and an edited document asks only for the
+    stretches that changed. Where the gists outgrow the window, neighbours are joined into gists of gists, level by
+    level, until they fit.
+
+    Args:
+        stretch: Characters of text behind one gist, about.
+        words: Most words of a gist, as told to the language model.
+        folder: Where gists are kept; see `default_folder`.
+        llm, context_window, reply_tokens, spans, questions, language, prompts, together: See `AskingModel`.
+    """
+
+    stretch: int = 6000
+    words: int = 150
+    folder: str | Path = field(default_factory=default_folder)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_counts(self, "stretch", "words")
+        if self.stretch < 200:
+            raise InputError(f"stretch must be at least 200 characters, found {self.stretch}.")
+
+    @property
+    def fingerprint(self) -> str:
+        own = [template for prompts in [self.prompts] if prompts for template in (prompts.gist, prompts.digest)]
+        shape = (self.stretch, self.words, self.language, self.context_window, self.reply_tokens)
+        return f"gist-1 {self.llm.name} {text_hash(self.llm.name, *map(str, shape), *own)[:16]}"
+
+    @property
+    def capacity(self) -> int | None:
+        return None
+
+    def form(
+        self, shard: Shard, *, progress: Progress | None = None, cancel: threading.Event | None = None
+    ) -> GistShardMemory:
+        """Ask for the gist of every stretch that `folder` does not hold yet.
+
+        Raises:
+            InputError: For a blank text, or an unknown window.
+            LLMError: What the provider said; the gists that had come are kept.
+            MemoryModelError: Where `folder` cannot be written to.
+            Cancelled: When `cancel` was set; likewise.
+        """
+        if cancel is not None and cancel.is_set():
+            raise Cancelled("Cancelled before the memory was formed.")
+        text = clean_text(shard.text)
+        if not text.strip():
+            raise InputError("A memory needs a text to be formed over; this shard's is blank.")
+        language = detect(text) if self.language == "auto" else self.language
+        prompts = self.prompts or prompts_for(language)
+        spoken = reply_sentence(prompts, language)
+        write = _Writing(self, prompts.gist, spoken, progress, cancel)
+        ranges = [
+            (start + a, start + b)
+            for start, end in stretches(text, self.stretch)
+            for a, b in fitting(text[start:end], self.count, self.room)
+        ]
+        texts, lost = write.gists([text[start:end] for start, end in ranges], "reading stretches")
+        levels = [tuple(Gist(*place, gist) for place, gist in zip(ranges, texts, strict=True))]
+        write = _Writing(self, prompts.digest, spoken, progress, cancel)
+        while len(levels) < _ROUNDS and (factor := self.count(_joined(levels[-1])) / self.room) > 1:
+            groups = _groups(levels[-1], factor, self.count, self.room)
+            texts, more = write.gists([_joined(group) for group in groups], "joining gists")
+            lost += more
+            level = tuple(Gist(group[0].start, group[-1].end, gist) for group, gist in zip(groups, texts, strict=True))
+            if self.count(_joined(level)) >= self.count(_joined(levels[-1])):
+                break
+            levels.append(level)
+        return GistShardMemory.over(self, shard, tuple(levels), lost)
+
+    def load(self, path: Path, shard: Shard) -> GistShardMemory:
+        stored = read_memory(path, self.fingerprint, shard)
+        try:
+            levels = tuple(tuple(Gist(int(a), int(b), str(text)) for a, b, text in level) for level in stored["levels"])
+            lost = int(stored["lost"])
+            if not levels or not all(levels) or any(not 0 <= g.start < g.end <= len(shard.text) for g in levels[0]):
+                raise ValueError("gists outside the text")
+        except (KeyError, TypeError, ValueError) as error:
+            raise broken(path, error) from error
+        return GistShardMemory.over(self, shard, levels, lost)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GistShardMemory(AskedMemory):
+    """One shard's gists.
+
+    Args:
+        levels: Gists of stretches first, then gists of those, up to the level that is asked.
+        lost: Stretches for which the language model gave no gist; their beginnings stand for them.
+    """
+
+    levels: tuple[Level, ...]
+    lost: int
+
+    @classmethod
+    def over(cls, model: GistMemory, shard: Shard, levels: tuple[Level, ...], lost: int) -> GistShardMemory:
+        parts = fitting(_joined(levels[-1]), model.count, model.room)
+        tokens = model.count(clean_text(shard.text))
+        return cls(model=model, shard=shard, token_count=tokens, parts=tuple(parts), levels=levels, lost=lost)
+
+    @property
+    def read_text(self) -> str:
+        return self._top.text
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the gists, and of the indices that place clues once they were needed."""
+        return super().nbytes + sum(len(gist.text.encode()) + 64 for level in self.levels for gist in level)
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        if not self.lost:
+            return ()
+        return [
+            f"The language model gave no gist for {self.lost} of {len(self.levels[0])} stretches; their beginnings "
+            f"stand for them. Memorize again to ask for the missing ones."
+        ]
+
+    def place(self, clue: str, part: Range) -> tuple[int, int, float] | None:
+        """Where the clue stands in the stretch that its gist stands for; the whole stretch, at half the score, where
+        the wording is the gist's own."""
+        top = self._top.find(clue, part)
+        if top is None:
+            return None
+        gist, likeness = top
+        if within := self.grounder.ground(clue, (gist.start, gist.end)):
+            return within
+        if len(self.levels) > 1:
+            below = self._bottom
+            first = bisect_right([g.start for g in below.level], gist.start) - 1
+            last = bisect_right([g.start for g in below.level], gist.end - 1)
+            if finer := below.find(
+                clue, (below.starts[first], below.starts[last - 1] + len(below.level[last - 1].text))
+            ):
+                gist, likeness = finer
+        return gist.start, gist.end, likeness / 2
+
+    def save(self, path: Path) -> None:
+        write_memory(path, self.model.fingerprint, self.shard, {"levels": self.levels, "lost": self.lost})
+
+    @cached_property
+    def _top(self) -> _Joined:
+        return _Joined(self.levels[-1])
+
+    @cached_property
+    def _bottom(self) -> _Joined:
+        return _Joined(self.levels[0])
+
+
+class _Joined:
+    """A level as one text, and the way back from it."""
+
+    def __init__(self, level: Level) -> None:
+        self.level = level
+        self.text = _joined(level)
+        self.starts = [0]
+        for gist in level[:-1]:
+            self.starts.append(self.starts[-1] + len(gist.text) + len(_JOIN))
+
+    @cached_property
+    def _grounder(self) -> Grounder:
+        return Grounder(self.text)
+
+    def find(self, clue: str, part: Range) -> tuple[Gist, float] | None:
+        """The gist of this part that a clue comes from, and how well it carries it."""
+        place = self._grounder.ground(clue, part)
+        if place is None:
+            return None
+        return self.level[bisect_right(self.starts, (place.start + place.end) // 2) - 1], place.score
+
+
+def _joined(level: Sequence[Gist]) -> str:
+    return _JOIN.join(gist.text for gist in level)
+
+
+def _groups(level: Level, factor: float, count: Callable[[str], int], room: int) -> list[Sequence[Gist]]:
+    """Neighbours to be joined: about as many as it takes to fit, and no more than one prompt holds."""
+    most = max(2, ceil(1.5 * factor))
+    groups: list[list[Gist]] = [[]]
+    for gist in level:
+        if groups[-1] and (len(groups[-1]) >= most or count(_joined([*groups[-1], gist])) > room):
+            groups.append([])
+        groups[-1].append(gist)
+    return list(groups)
+
+
+@dataclass
+class _Writing:
+    """One pass over stretches: what the folder holds is taken, the rest is asked for and stored as it comes."""
+
+    model: GistMemory
+    template: str
+    spoken: str
+    progress: Progress | None
+    cancel: threading.Event | None
+
+    def gists(self, texts: Sequence[str], stage: str) -> tuple[list[str], int]:
+        """The gist of each text, and for how many the language model gave none."""
+        folder = Path(self.model.folder)
+        files = [folder / key[:2] / f"{key}.json" for key in map(self._key, texts)]
+        gists: list[str | None] = [_stored(file) for file in files]
+        missing = [i for i, gist in enumerate(gists) if gist is None]
+        done = len(texts) - len(missing)
+        self._report(stage, done, len(texts))
+
+        def keep(chain: int, completion: Completion) -> None:
+            nonlocal done
+            i = missing[chain]
+            self.model.meter.add(completion.usage)
+            gist = parse_text(completion.text)
+            if gist:
+                _store(files[i], gist)
+                gists[i] = gist
+            done += 1
+            self._report(stage, done, len(texts))
+
+        if missing:
+            model = self.model
+            chains = [[self._prompt(texts[i])] for i in missing]
+            limits = (model.reply_tokens, model.together)
+            ask(model.llm, chains, max_tokens=limits[0], together=limits[1], cancel=self.cancel, arrived=keep)
+        lost = sum(gist is None for gist in gists)
+        return [gist or self._lead(text) for gist, text in zip(gists, texts, strict=True)], lost
+
+    def _prompt(self, text: str) -> str:
+        fenced, tag = fence(text)
+        return fenced + self.template.format(tag=tag, words=self.model.words, language=self.spoken)
+
+    def _key(self, text: str) -> str:
+        return text_hash("gist-1", self.model.llm.name, self.template, self.spoken, str(self.model.words), text)
+
+    def _lead(self, text: str) -> str:
+        return " ".join(clean_text(text)[: 4 * self.model.words].split())
+
+    def _report(self, stage: str, done: int, total: int) -> None:
+        if self.progress is not None:
+            self.progress(stage, done, total)
+
+
+def _stored(file: Path) -> str | None:
+    """The gist in a file; None where there is none, or none that can be read: it is asked for anew."""
+    try:
+        gist = json.loads(file.read_text("utf-8"))["gist"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return gist if isinstance(gist, str) and gist.strip() else None
+
+
+def _store(file: Path, gist: str) -> None:
+    """Whole or not at all: written beside, then renamed."""
+    fresh = file.with_name(f".{file.name}.{uuid4().hex}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fresh.write_text(json.dumps({"gist": gist}, ensure_ascii=False), "utf-8")
+        os.replace(fresh, file)
+    except OSError as error:
+        raise MemoryModelError(
+            f"Gists are kept in {file.parent.parent}, which cannot be written to ({error}). Pass another folder=…"
+        ) from error

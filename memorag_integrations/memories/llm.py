@@ -1,0 +1,90 @@
+"""Any language model as the memory: it reads the text and names, in one round, spans, sharper questions, a draft answer."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..contracts import Progress
+from ..documents import Shard, clean_text, text_hash
+from ..errors import Cancelled, InputError
+from ..stretches import fitting
+from .asked import AskedMemory, AskingModel, broken, read_memory, write_memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class LLMMemory(AskingModel):
+    """Settings of a memory that a language model reads anew, or from its provider's prefix cache, at every query.
+
+    The text stands first in the prompt, the same bytes each time, in a fence and named as data; the query comes last.
+    The reply holds span clues, surrogate questions and a draft answer (the three tasks of MemoRAG, arXiv 2409.05591,
+    section 2, in one call).
+
+    Args:
+        overflow: What becomes of a text beyond the window: "split" asks its parts side by side and joins the clues,
+            "refuse" raises when the memory is formed. Nothing is ever cut off unseen.
+        llm, context_window, reply_tokens, spans, questions, language, prompts, together: See `AskingModel`.
+    """
+
+    overflow: Literal["split", "refuse"] = "split"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.overflow not in ("split", "refuse"):
+            raise InputError(f'overflow must be "split" or "refuse", found {self.overflow!r}.')
+
+    @property
+    def fingerprint(self) -> str:
+        settings = (self.llm.name, self.overflow, str(self.context_window), str(self.reply_tokens))
+        return f"llm-1 {self.llm.name} {text_hash(*settings)[:16]}"
+
+    @property
+    def capacity(self) -> int:
+        """Tokens of text that one prompt holds.
+
+        Raises:
+            InputError: Where the window is unknown or too small.
+        """
+        return self.room
+
+    def form(
+        self, shard: Shard, *, progress: Progress | None = None, cancel: threading.Event | None = None
+    ) -> LLMShardMemory:
+        """Nothing is asked yet: the text is measured, and cut where it does not fit.
+
+        Raises:
+            InputError: For a blank text, an unknown window, or a text beyond it with overflow="refuse".
+        """
+        if cancel is not None and cancel.is_set():
+            raise Cancelled("Cancelled before the memory was formed.")
+        text = clean_text(shard.text)
+        if not text.strip():
+            raise InputError("A memory needs a text to be formed over; this shard's is blank.")
+        tokens = self.count(text)
+        if tokens > self.capacity and self.overflow == "refuse":
+            raise InputError(
+                f"The text has {tokens} tokens, and {self.llm.name} holds {self.capacity} beside instructions and "
+                f'reply. Pass overflow="split" to ask its parts side by side, use GistMemory, or a larger window.'
+            )
+        parts = tuple(fitting(text, self.count, self.capacity))
+        return LLMShardMemory(model=self, shard=shard, token_count=tokens, parts=parts)
+
+    def load(self, path: Path, shard: Shard) -> LLMShardMemory:
+        stored = read_memory(path, self.fingerprint, shard)
+        try:
+            parts = tuple((int(start), int(end)) for start, end in stored["parts"])
+            tokens = int(stored["tokens"])
+            if not parts or any(not 0 <= a < b <= len(shard.text) for a, b in parts):
+                raise ValueError(f"parts outside the text: {str(parts)[:80]}")
+        except (KeyError, TypeError, ValueError) as error:
+            raise broken(path, error) from error
+        return LLMShardMemory(model=self, shard=shard, token_count=tokens, parts=parts)
+
+
+class LLMShardMemory(AskedMemory):
+    """One shard's text, in parts that fit the model's window."""
+
+    def save(self, path: Path) -> None:
+        write_memory(path, self.model.fingerprint, self.shard, {"tokens": self.token_count, "parts": self.parts})

@@ -1,0 +1,148 @@
+"""A language model that writes: answers from evidence, summaries of whole texts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from .answer_prompts import answer_prompt, condense, summary_prompt
+from .clue_parsing import parse_text
+from .clues import Usage
+from .contracts import LLM, Completion
+from .errors import InputError
+from .evidence import Evidence
+from .memories.asking import UsageMeter, aask, ask, check_llm, provider_errors
+from .prompts import Prompts
+from .tokens import counter
+
+logger = logging.getLogger(__name__)
+
+_SPARE_TOKENS = 128  # a chat template, and what an estimate may miss
+_INSTRUCTION_TOKENS = 512
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a language model wrote from evidence or from whole texts.
+
+    Args:
+        text: The answer, or the summary.
+        evidence: What it was written from, numbered from 1 in the order given; empty for a summary.
+        usage: What the writing cost; the recall before it is counted in `memo.usage` beside it.
+    """
+
+    text: str
+    evidence: Sequence[Evidence] = ()
+    usage: Usage = field(default_factory=Usage)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A language model with the instructions it is given.
+
+    Args:
+        llm: Of the `LLM` contract.
+        prompts: Templates in the place of ours.
+        language: Code or name of the language to write in, or "auto": the query's, for summaries the text's.
+        max_tokens: Most tokens of what is written.
+        context_window: Tokens of prompt and reply together, where the model does not say.
+        together: Most parts of a long text that are condensed at once.
+    """
+
+    llm: LLM
+    prompts: Prompts | None = None
+    language: str = "auto"
+    max_tokens: int = 1024
+    context_window: int | None = None
+    together: int = 4
+
+    def __post_init__(self) -> None:
+        check_llm(self.llm)
+        for name in ("max_tokens", "together"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InputError(f"{name} must be a whole number of at least 1, found {value!r}.")
+
+    def answer_prompt(self, query: str, evidence: Sequence[Evidence]) -> tuple[str, Sequence[Evidence]]:
+        """The prompt for an answer, and the evidence in it: as much, from the best down, as the window holds.
+
+        Raises:
+            InputError: Where there is no evidence, or not even the best piece fits.
+        """
+        if not evidence:
+            raise InputError("No evidence was found to answer from: loosen filters or cutoff, or memorize more.")
+        pieces = [f"({piece.document_id})\n{piece.text}" for piece in evidence]
+        prompt, used = answer_prompt(
+            query, pieces, room=self._room(), count=counter(self.llm), language=self.language, prompts=self.prompts
+        )
+        if used < len(evidence):
+            logger.warning("The window of %s holds %d of %d pieces of evidence.", self.llm.name, used, len(evidence))
+        return prompt, evidence[:used]
+
+    def answer(self, query: str, evidence: Sequence[Evidence]) -> Answer:
+        prompt, used = self.answer_prompt(query, evidence)
+        [[completion]] = ask(self.llm, [[prompt]], max_tokens=self.max_tokens, together=1)
+        return _written(completion, used)
+
+    async def aanswer(self, query: str, evidence: Sequence[Evidence]) -> Answer:
+        prompt, used = self.answer_prompt(query, evidence)
+        [[completion]] = await aask(self.llm, [[prompt]], max_tokens=self.max_tokens, together=1)
+        return _written(completion, used)
+
+    def summary_prompt(self, text: str) -> tuple[str, Usage]:
+        """The prompt for a summary, and what it cost to make it fit: a text beyond the window is condensed in parts."""
+        meter = UsageMeter()
+        short = condense(
+            self.llm,
+            text,
+            room=self._room() - _INSTRUCTION_TOKENS,
+            reply_tokens=self.max_tokens,
+            language=self.language,
+            prompts=self.prompts,
+            together=self.together,
+            meter=meter,
+        )
+        return summary_prompt(short, language=self.language, prompts=self.prompts), meter.total
+
+    def summarize(self, text: str) -> Answer:
+        prompt, usage = self.summary_prompt(text)
+        [[completion]] = ask(self.llm, [[prompt]], max_tokens=self.max_tokens, together=1)
+        return _written(completion, usage=usage)
+
+    async def asummarize(self, text: str) -> Answer:
+        prompt, usage = await asyncio.to_thread(self.summary_prompt, text)
+        [[completion]] = await aask(self.llm, [[prompt]], max_tokens=self.max_tokens, together=1)
+        return _written(completion, usage=usage)
+
+    def stream(self, prompt: str) -> Iterator[str]:
+        """The model's text as it comes, a reasoning model's thoughts included."""
+        with provider_errors(self.llm):
+            yield from self.llm.stream(prompt, max_tokens=self.max_tokens)
+
+    async def astream(self, prompt: str) -> AsyncIterator[str]:
+        with provider_errors(self.llm):
+            async for piece in self.llm.astream(prompt, max_tokens=self.max_tokens):
+                yield piece
+
+    def _room(self) -> int:
+        window = self.context_window or self.llm.context_window
+        if window is None:
+            raise InputError(
+                f"The context window of {self.llm.name} is not known. Pass it in tokens: Writer(llm, context_window=…)."
+            )
+        room = window - self.max_tokens - _SPARE_TOKENS
+        if room < 2 * _INSTRUCTION_TOKENS:
+            raise InputError(
+                f"A window of {window} tokens leaves {max(room, 0)} for the text beside a reply of {self.max_tokens}. "
+                f"Lower max_tokens (Writer(llm, max_tokens=…)), or use a model with a larger window."
+            )
+        return room
+
+
+def _written(completion: Completion, evidence: Sequence[Evidence] = (), usage: Usage | None = None) -> Answer:
+    return Answer(parse_text(completion.text), evidence, completion.usage + (usage or Usage()))

