@@ -38,8 +38,8 @@ class LlamaIndexLLM(LLM):
             raise InputError(f"Expected a llama_index.core.llms.LLM, found {type(llm).__name__}.")
         self.host = llm
         self._window = context_window
-        own = getattr(llm, "tokenizer", None)
-        self._encode = tokenizer or getattr(own, "encode", None)
+        own = getattr(llm, "tokenizer", None)  # an object, or a name that would have to be downloaded
+        self._encode = tokenizer or (None if isinstance(own, str) else getattr(own, "encode", None))
 
     @property
     def name(self) -> str:

@@ -14,18 +14,28 @@ if TYPE_CHECKING:
     from .errors import MemoRAGError as MemoRAGError
     from .evidence import Evidence as Evidence
     from .fusion import Fusion as Fusion
+    from .memories.gist import GistMemory as GistMemory
+    from .memories.huggingface import HuggingFaceLLM as HuggingFaceLLM
+    from .memories.llm import LLMMemory as LLMMemory
+    from .writer import Answer as Answer
+    from .writer import Writer as Writer
 
 _HOME = {
+    "Answer": "writer",
     "Clue": "clues",
     "Document": "documents",
     "Evidence": "evidence",
     "Fusion": "fusion",
+    "GistMemory": "memories.gist",
     "Grounding": "clues",
+    "HuggingFaceLLM": "memories.huggingface",
+    "LLMMemory": "memories.llm",
     "MemoRAG": "engine",
     "MemoRAGError": "errors",
     "Passage": "documents",
     "Recall": "clues",
     "Usage": "clues",
+    "Writer": "writer",
 }
 __all__ = sorted(_HOME)
 

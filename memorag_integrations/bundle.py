@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,6 +22,7 @@ from .fusion import Fusion
 from .index.embedders import CheckedEmbedder, build_embedder, resolve_embedder
 from .index.index import Index
 from .index.terms import TermIndex
+from .memories.cache import cached
 
 
 @dataclass(frozen=True)
@@ -101,23 +103,45 @@ def load(folder: Path, embedder: str | Embedder | None, model: MemoryModel | Non
         EmbedderError: For another embedder than the store's.
     """
     rows = store.read(folder)
-    try:
+    with _whole(folder):
         settings = Settings(**{**rows.meta["settings"], "fusion": Fusion(**rows.meta["settings"]["fusion"])})
-        checked = _embedder(rows.meta["embedder"], embedder)
-        memory_model = _memory_model(rows.meta["memory"], model)
+        made_by = None if rows.meta["embedder"] is None else _Maker.of(rows.meta["embedder"])
+        memory_config, memory_fingerprint = rows.meta["memory"]["config"], rows.meta["memory"]["fingerprint"]
+    checked = _embedder(made_by, resolve_embedder(embedder))
+    memory_model = cached(_memory_model(memory_config, memory_fingerprint, model))
+    with _whole(folder):
         documents = {
-            id: Document(text, id, json.loads(metadata), None if host is None else json.loads(host))
+            id: Document(text, id, _mapping(metadata), None if host is None else _mapping(host))
             for _, id, text, metadata, _, host in rows.documents
         }
         index = _index(rows, list(documents.values()), checked)
         shards, memories = _memories(folder, rows, documents, memory_model)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        if isinstance(error, StoreError):
-            raise
-        raise StoreError(
-            f"The store at {folder} is damaged ({type(error).__name__}: {error}). Restore it from a copy, or memorize again."
-        ) from error
     return Bundle(settings, memory_model, checked, Corpus(documents, shards, memories, index))
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """What made a store's vectors, and how to make it again (None: only the caller can)."""
+
+    fingerprint: EmbedderFingerprint
+    config: Mapping[str, Any] | None
+
+    @classmethod
+    def of(cls, meta: Mapping[str, Any]) -> _Maker:
+        stored = meta["fingerprint"]
+        return cls(EmbedderFingerprint(stored["name"], stored["dimension"], tuple(stored["probe"])), meta["config"])
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[None]:
+    """Rows that do not fit together are damage; only what reads rows belongs inside, never a caller's model."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"The store at {folder} is damaged ({type(error).__name__}: {error}). "
+            f"Restore it from a copy, or memorize the documents again into another folder."
+        ) from error
 
 
 def needs_embedder(folder: Path) -> bool:
@@ -158,60 +182,58 @@ def _index(rows: store.Rows, documents: Sequence[Document], embedder: CheckedEmb
                 start,
                 stop,
                 centre,
-                document.metadata if metadata is None else json.loads(metadata),
-                None if host is None else json.loads(host),
+                document.metadata if metadata is None else _mapping(metadata),
+                None if host is None else _mapping(host),
             )
         )
-    terms = TermIndex([row[1] for row in rows.terms], [np.frombuffer(row[9], dtype="<u4") for row in rows.passages])
+    numbers = [np.frombuffer(row[9], dtype="<u4") for row in rows.passages]
+    if max((int(row.max()) for row in numbers if row.size), default=-1) >= len(rows.terms):
+        raise ValueError("its passages have terms that its vocabulary lacks")
+    terms = TermIndex([row[1] for row in rows.terms], numbers)
     vectors = None
     if embedder is not None:
         dimension = embedder.fingerprint.dimension
         stored = {key: np.frombuffer(vector, dtype="<f4") for key, vector in rows.vectors}
         vectors = np.stack([stored[row[10]] for row in rows.passages])
         if vectors.shape[1] != dimension or not np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3):
-            raise StoreError(
-                f"Its vectors are not unit vectors of {dimension} dimensions. Memorize the documents again."
-            )
+            raise ValueError(f"its vectors are not unit vectors of {dimension} dimensions")
         embedder.keep({text_hash(passage.text): vector for passage, vector in zip(passages, vectors, strict=True)})
     languages = {row[1]: row[4] for row in rows.documents}
     return Index(passages, languages, terms, embedder, vectors)
 
 
-def _embedder(meta: Mapping[str, Any] | None, given: str | Embedder | None) -> CheckedEmbedder | None:
-    if meta is None:
+def _embedder(made_by: _Maker | None, given: Embedder | None) -> CheckedEmbedder | None:
+    if made_by is None:
         if given is not None:
             raise StoreError(
                 "The store was made without an embedder (BM25 alone), but one was passed. "
                 "Leave it out, or memorize the documents again with it."
             )
         return None
-    stored = meta["fingerprint"]
-    expected = EmbedderFingerprint(stored["name"], stored["dimension"], tuple(stored["probe"]))
-    resolved = resolve_embedder(given)
-    if resolved is not None:
-        return CheckedEmbedder(resolved, expected).verify()
-    if meta["config"] is None:
+    if given is not None:
+        return CheckedEmbedder(given, made_by.fingerprint).verify()
+    if made_by.config is None:
         raise StoreError(
-            f"The store's vectors were made by {expected}, which only you can make again: "
+            f"The store's vectors were made by {made_by.fingerprint}, which only you can make again: "
             f"pass the same embedding model to load."
         )
-    return CheckedEmbedder(build_embedder(meta["config"]), expected)
+    return CheckedEmbedder(build_embedder(made_by.config), made_by.fingerprint)
 
 
-def _memory_model(meta: Mapping[str, Any], given: MemoryModel | None) -> MemoryModel:
+def _memory_model(config: Mapping[str, Any] | None, fingerprint: str, given: MemoryModel | None) -> MemoryModel:
     model: MemoryModel
     if given is not None:
         model = given
-    elif meta["config"] is None:
+    elif config is None:
         raise StoreError(
-            f"The store's memory was made by {meta['fingerprint']}, which only you can make again: "
+            f"The store's memory was made by {fingerprint}, which only you can make again: "
             f"pass the same memory model to load."
         )
     else:
-        model = registry.build(registry.MEMORY_MODELS, meta["config"])
-    if model.fingerprint != meta["fingerprint"]:
+        model = registry.build(registry.MEMORY_MODELS, config)
+    if model.fingerprint != fingerprint:
         raise StoreError(
-            f"The store's memory was made by {meta['fingerprint']}, but {model.fingerprint} was given. "
+            f"The store's memory was made by {fingerprint}, but {model.fingerprint} was given. "
             f"Pass the same memory model, or memorize again."
         )
     return model
@@ -224,11 +246,11 @@ def _memories(
     for _, ids, content, name in rows.shards:
         shard = Shard(tuple(documents[id] for id in json.loads(ids)))
         if shard.content_hash != content:
-            raise StoreError(
-                f"The texts of {ids[:200]} are not those that were stored: the store is damaged. Restore it from a copy."
-            )
+            raise ValueError(f"the texts of {ids[:200]} are not those that were stored")
         shards.append(shard)
         memories.append(model.form(shard) if name is None else model.load(store.memory_folder(folder, name), shard))
+    if {document.id for shard in shards for document in shard.documents} != set(documents):
+        raise ValueError("some of its documents have no memory")
     return shards, memories
 
 
@@ -242,6 +264,13 @@ def _vector_key(text: str) -> bytes:
 
 def _json(value: Mapping[str, Any] | None) -> str | None:
     return None if value is None else json.dumps(dict(value))
+
+
+def _mapping(stored: str) -> dict[str, Any]:
+    value = json.loads(stored)
+    if not isinstance(value, dict):
+        raise TypeError(f"expected a mapping, found {stored[:80]}")
+    return value
 
 
 def _version() -> str:

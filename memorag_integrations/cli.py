@@ -10,8 +10,9 @@ from typing import Any, get_args
 
 import click
 
-from . import engine
+from . import engine, registry
 from .clues import Recall
+from .contracts import LLM, MemoryModel
 from .errors import MemoRAGError
 from .evidence import Evidence
 from .files import read_files
@@ -24,6 +25,8 @@ Examples:
   memorag recall "How do the two brothers' views drift apart?" --store book.memo
   memorag retrieve "Who could have known?" --store book.memo -k 3
   memorag retrieve "Who could have known?" --store book.memo --budget 4000 --json
+  memorag answer "Who could have known?" --store book.memo --model models/qwen2.5-1.5b-instruct
+  memorag summarize --store book.memo --model models/qwen2.5-1.5b-instruct
   memorag info --store book.memo
 """
 
@@ -40,6 +43,9 @@ class _Group(click.Group):
 
 _store = click.option(
     "--store", required=True, metavar="DIR", type=click.Path(path_type=Path), help="The folder of the store."
+)
+_model = click.option(
+    "--model", metavar="NAME", help="Folder or hub name of a Hugging Face language model.  [default: the memory's own]"
 )
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -61,9 +67,19 @@ def main(verbose: bool) -> None:
     show_default=True,
     help='"minilm" (the embedded extra), the name or path of a sentence-transformers model, or "none": BM25 alone.',
 )
+@click.option("--memory", default="activation", show_default=True, type=click.Choice(["activation", "llm", "gist"]))
+@click.option("--model", metavar="NAME", help="Folder or hub name of a Hugging Face language model, for llm and gist.")
 @click.option("--language", default="auto", show_default=True, help="ISO 639-1 code of the texts.")
 @click.option("--passage-size", default=1000, show_default=True, help="Most characters of a passage.")
-def memorize(paths: tuple[Path, ...], store: Path, embedder: str, language: str, passage_size: int) -> None:
+def memorize(
+    paths: tuple[Path, ...],
+    store: Path,
+    embedder: str,
+    memory: str,
+    model: str | None,
+    language: str,
+    passage_size: int,
+) -> None:
     """Read text and Markdown files, or folders of them, once, and save what was memorized.
 
     A store that is there already becomes one of these texts; a text that it held before is not encoded again.
@@ -72,9 +88,13 @@ def memorize(paths: tuple[Path, ...], store: Path, embedder: str, language: str,
     Examples:
       memorag memorize notes/ book.txt --store book.memo
       memorag memorize handbook.md --store handbook.memo --embedder minilm
+      memorag memorize book.txt --store book.memo --memory gist --model models/qwen2.5-1.5b-instruct
     """
     memo = engine.MemoRAG(
-        embedder=None if embedder == "none" else embedder, language=language, passage_size=passage_size
+        _memory(memory, model),
+        None if embedder == "none" else embedder,
+        language=language,
+        passage_size=passage_size,
     )
     memo.reuse(store)
     memo.memorize(read_files(paths), save_dir=store)
@@ -138,6 +158,41 @@ def retrieve(
 
 
 @main.command()
+@click.argument("query")
+@_store
+@_model
+@click.option("-k", type=int, help="Most pieces of evidence to write from.  [default: 8]")
+@click.option("--sources", is_flag=True, help="Print the evidence below the answer.")
+def answer(query: str, store: Path, model: str | None, k: int | None, sources: bool) -> None:
+    """Write an answer from the evidence.
+
+    \b
+    Example:
+      memorag answer "Who could have known?" --store book.memo --model models/qwen2.5-1.5b-instruct
+    """
+    written = engine.MemoRAG.load(store, generator=_language_model(model)).answer(query, k)
+    click.echo(written.text)
+    if sources:
+        click.echo("\n" + "\n\n".join(_evidence_text(place, piece) for place, piece in enumerate(written.evidence, 1)))
+
+
+@main.command()
+@_store
+@_model
+@click.option("--document", metavar="ID", help="Summarize this document alone.")
+def summarize(store: Path, model: str | None, document: str | None) -> None:
+    """Summarize what a store holds.
+
+    \b
+    Example:
+      memorag summarize --store book.memo --model models/qwen2.5-1.5b-instruct
+    """
+    for piece in engine.MemoRAG.load(store, generator=_language_model(model)).stream_summary(document):
+        click.echo(piece, nl=False)
+    click.echo()
+
+
+@main.command()
 @_store
 @_as_json
 def info(store: Path, as_json: bool) -> None:
@@ -154,6 +209,24 @@ def info(store: Path, as_json: bool) -> None:
     for name, value in facts.items():
         shown = f"{value:,}" if isinstance(value, int) else ", ".join(value) if isinstance(value, list) else value
         click.echo(f"{name.replace('_', ' ')}: {shown}")
+
+
+def _memory(kind: str, model: str | None) -> str | MemoryModel:
+    if kind == "activation":
+        if model is not None:
+            raise click.UsageError("--model is for --memory llm and gist; the embedded memory needs none.")
+        return kind
+    if model is None:
+        raise click.UsageError(
+            f"--memory {kind} needs --model, the folder or hub name of a Hugging Face language model."
+        )
+    made: MemoryModel = registry.resolve(registry.MEMORY_MODELS, kind)(_language_model(model))
+    return made
+
+
+def _language_model(model: str | None) -> LLM | None:
+    made: LLM | None = None if model is None else registry.resolve(registry.LANGUAGE_MODELS, "huggingface")(model)
+    return made
 
 
 def _evidence_text(place: int, evidence: Evidence) -> str:

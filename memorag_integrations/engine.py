@@ -25,7 +25,7 @@ from .index.analysis import check_language
 from .index.embedders import CheckedEmbedder, resolve_embedder
 from .index.index import Filters
 from .memories.asking import UsageMeter
-from .memories.cache import CachedMemoryModel
+from .memories.cache import cached
 from .progress import reporting
 from .writer import Writer
 
@@ -76,10 +76,7 @@ class MemoRAG(Answering):
                 f"memory must be a memory model (form, load, fingerprint, capacity, config) or one of "
                 f"{', '.join(sorted(registry.MEMORY_MODELS))}; found {type(memory).__name__}."
             )
-        if not getattr(self.memory_model, "reads_scores", False) and not isinstance(
-            self.memory_model, CachedMemoryModel
-        ):
-            self.memory_model = CachedMemoryModel(self.memory_model)
+        self.memory_model = cached(self.memory_model)
         for name, value in (("shards", shards), ("clues", clues)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InputError(f"{name} must be a whole number of at least 1, found {value!r}.")

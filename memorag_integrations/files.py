@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -21,26 +22,29 @@ _SAMPLE = 8192
 def read_files(paths: Iterable[str | Path]) -> Iterator[Document]:
     """A document a file, named by its path as given; of a folder, every text and Markdown file below it, sorted.
 
+    A file that is reached twice is read once.
+
     In a folder, what turns out not to be text is passed over with a warning; a file named by itself must be text.
 
     Raises:
         InputError: For a path that is missing, unreadable or binary, or a folder without texts.
     """
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for path in map(Path, paths):
-        if path.is_dir():
-            found = [file for file in _below(path) if file.resolve() not in seen]
-            if not found:
-                raise InputError(f"Expected text files ({', '.join(SUFFIXES)}) below {path}, found none that are new.")
-            for file in found:
-                seen.add(file.resolve())
-                try:
-                    yield read_file(file)
-                except InputError as error:
-                    logger.warning("Passed over: %s", error)
-        elif path.resolve() not in seen:
-            seen.add(path.resolve())
-            yield read_file(path)
+        files = _below(path) if path.is_dir() else [path]
+        if not files:
+            raise InputError(f"Expected text files ({', '.join(SUFFIXES)}) below {path}, found none.")
+        for file in files:
+            place = os.path.realpath(file)
+            if place in seen:
+                continue
+            seen.add(place)
+            try:
+                yield read_file(file)
+            except InputError as error:
+                if file is path:
+                    raise
+                logger.warning("Passed over: %s", error)
 
 
 def read_file(path: Path) -> Document:
@@ -61,8 +65,9 @@ def read_file(path: Path) -> Document:
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
+        name, source = ("UTF-16", "UTF-16") if encoding == "utf-16" else ("UTF-8", "LATIN1")
         raise InputError(
-            f"{path} is not UTF-8 text (byte {error.start}). Convert it, for example: iconv -f LATIN1 -t UTF-8."
+            f"{path} is not {name} text (byte {error.start}). Convert it, for example: iconv -c -f {source} -t UTF-8."
         ) from error
     return Document(text, path.as_posix(), {"path": path.as_posix()})
 

@@ -35,8 +35,8 @@ _HIGHEST = 40.0
 """Deviations above the mean from which one hit is as good as another, so that it does not level all the others."""
 
 
-_NEARNESS, _NEARNESS_BIAS = 5.0, -3.5
-_OVERLAP, _OVERLAP_BIAS = 7.5, -2.2
+NEARNESS = (5.0, -3.5)
+OVERLAP = (7.5, -2.2)
 """Of a clue's weight: slope and bias over its nearness to the query, with an embedder and without one."""
 
 _LEAST_NEAREST = 0.05
@@ -124,19 +124,27 @@ def join(own: Doubles, clues: Sequence[Doubles], weights: Sequence[float]) -> Do
 
 
 def clue_weights(query: Scores, clues: Sequence[Scores]) -> list[float]:
-    """How much each clue counts beside the query's 1: by how near it is to the query, never above it.
+    """How much each clue counts beside the query's 1: a logistic function of its nearness, so never as much.
 
-    With an embedder nearness is the cosine of query and clue, over that of the query and its nearest passage: the ratio
-    hardly depends on the embedder's scale or on how a question is put. Without one, it is the share of the query's
-    terms, by idf, that the clue has. Both were fitted on QMSum's training meetings (`benchmarks/fit_clues.py`).
+    The constants come from QMSum's training meetings and needle questions (`benchmarks/fit_clues.py`); without an
+    embedder they are more cautious than the fit.
+    """
+    slope, bias = OVERLAP if query.vector is None else NEARNESS
+    return [float(1 / (1 + np.exp(-(slope * near + bias)))) for near in nearness(query, clues)]
+
+
+def nearness(query: Scores, clues: Sequence[Scores]) -> list[float]:
+    """How near each clue is to the query.
+
+    With an embedder it is the cosine of the two, over that of the query and its nearest passage: the ratio hardly
+    depends on the embedder's scale or on how a question is put. Without one, it is the share of the query's terms, by
+    idf, that the clue has.
     """
     if query.vector is not None and query.dense is not None and query.dense.size:
         nearest = max(float(query.dense.max()), _LEAST_NEAREST)
-        near = [0.0 if clue.vector is None else float(query.vector @ clue.vector) / nearest for clue in clues]
-        return [_sigmoid(_NEARNESS * value + _NEARNESS_BIAS) for value in near]
-    total = sum(query.terms.values())
-    shared = [sum(idf for term, idf in query.terms.items() if term in clue.terms) for clue in clues]
-    return [_sigmoid(_OVERLAP * value / total + _OVERLAP_BIAS) if total else 0.0 for value in shared]
+        return [0.0 if clue.vector is None else float(query.vector @ clue.vector) / nearest for clue in clues]
+    total = max(sum(query.terms.values()), 1e-9)
+    return [sum(idf for term, idf in query.terms.items() if term in clue.terms) / total for clue in clues]
 
 
 def region(own: Doubles, candidates: Candidates, fusion: Fusion) -> Doubles:
@@ -155,10 +163,6 @@ def sharpen(own: Doubles, fusion: Fusion) -> Doubles:
         return own
     held = np.minimum(own, _HIGHEST)
     return np.asarray(np.exp(fusion.sharpness * (held - held.max(initial=-np.inf))), dtype=np.float64)
-
-
-def _sigmoid(value: float) -> float:
-    return float(1 / (1 + np.exp(-value)))
 
 
 def standardize(values: NDArray[np.floating]) -> Doubles:

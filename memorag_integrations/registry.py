@@ -16,6 +16,11 @@ EMBEDDERS = {
 MEMORY_MODELS = {
     "beacon": "memorag_integrations.memories.beacon:BeaconMemory",
     "activation": "memorag_integrations.memories.activation:ActivationMemoryModel",
+    "gist": "memorag_integrations.memories.gist:GistMemory",
+    "llm": "memorag_integrations.memories.llm:LLMMemory",
+}
+LANGUAGE_MODELS = {
+    "huggingface": "memorag_integrations.memories.huggingface:HuggingFaceLLM",
 }
 
 

@@ -17,7 +17,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,9 @@ FORMAT = 1
 APPLICATION_ID = int.from_bytes(b"MRAG", "big")
 DATABASE = "memorag.sqlite3"
 MEMORIES = "memories"
+
+_SMALLEST = 512
+"""Bytes of SQLite's smallest page: a shorter file holds no database, though SQLite opens it as an empty one."""
 
 _SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -115,7 +118,8 @@ def write(folder: Path, rows: Rows) -> None:
             f"The store at {folder} could not be written ({error}); what it held before is untouched."
         ) from error
     finally:
-        fresh.unlink(missing_ok=True)
+        with suppress(OSError):
+            fresh.unlink()
     named = {row[3] for row in rows.shards if row[3]}
     for orphan in (folder / MEMORIES).glob("*"):
         if orphan.name not in named:
@@ -159,6 +163,8 @@ def _reading(folder: Path) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
             owner = database.execute("PRAGMA application_id").fetchone()[0]
             version = database.execute("PRAGMA user_version").fetchone()[0]
+            if path.stat().st_size < _SMALLEST:
+                raise sqlite3.DatabaseError("the file is empty or cut short")
             if owner != APPLICATION_ID:
                 raise StoreError(
                     f"{path} is an SQLite file, but not a store of memorag-integrations. It was left as it is."
@@ -171,7 +177,8 @@ def _reading(folder: Path) -> Iterator[sqlite3.Connection]:
             yield database
     except (sqlite3.Error, OSError, ValueError, TypeError, KeyError) as error:
         raise StoreError(
-            f"The store at {folder} is damaged ({error}). Restore it from a copy, or memorize the documents again."
+            f"The store at {folder} is damaged ({error}). Restore it from a copy, or memorize the documents again "
+            f"into another folder."
         ) from error
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from .answer_prompts import answer_prompt, condense, summary_prompt
-from .clue_parsing import parse_text
+from .clue_parsing import strip_thoughts
 from .clues import Usage
 from .contracts import LLM, Completion
 from .errors import InputError
@@ -145,4 +145,4 @@ class Writer:
 
 
 def _written(completion: Completion, evidence: Sequence[Evidence] = (), usage: Usage | None = None) -> Answer:
-    return Answer(parse_text(completion.text), evidence, completion.usage + (usage or Usage()))
+    return Answer(strip_thoughts(completion.text)[0].strip(), evidence, completion.usage + (usage or Usage()))

@@ -16,6 +16,7 @@ from memorag_integrations.contracts import Config, Embedder, Floats
 from memorag_integrations.index.embedders import MiniLMEmbedder
 
 settings.register_profile("quick", deadline=None, max_examples=40)
+settings.register_profile("thorough", deadline=None, max_examples=2000)  # pytest --hypothesis-profile thorough
 settings.load_profile("quick")
 
 LIGHTHOUSE = """The lighthouse on Corran Point was built of grey granite in 1871. Its keeper, Ewan Baird, lit the lamp each dusk.

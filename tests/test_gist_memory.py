@@ -42,7 +42,7 @@ def shard(text: str = TEXT) -> Shard:
 
 
 def model(llm: ScriptedLLM, folder: Path, **settings: object) -> GistMemory:
-    return GistMemory(llm, folder=folder, stretch=600, **settings)  # type: ignore[arg-type]
+    return GistMemory(llm, **{"folder": folder, "stretch": 600, "words": 40, **settings})  # type: ignore[arg-type]
 
 
 def test_every_stretch_is_asked_once_and_kept(tmp_path: Path) -> None:
@@ -190,8 +190,21 @@ def test_a_model_that_gives_no_gist(tmp_path: Path, reply: str) -> None:
 
 def test_thoughts_and_preambles_do_not_enter_a_gist(tmp_path: Path) -> None:
     llm = ScriptedLLM(lambda prompt: "<think>let me see</think>Here is the gist:\nAnn bought lamps.")
-    memory = model(llm, tmp_path).form(shard("Ann bought lamps in town."))
+    memory = model(llm, tmp_path).form(shard("Ann bought lamps in town. " * 12))
     assert memory.levels[0][0].text == "Ann bought lamps."
+
+
+def test_documents_of_a_pack_are_not_mixed_and_short_ones_stand_for_themselves(tmp_path: Path) -> None:
+    short, long = "Ann bought lamps in town.", "Bob sold nets by the pier. " * 60
+    llm = ScriptedLLM(lambda prompt: '{"spans": ["Ann bought lamps"]}' if '"spans"' in prompt else "Nets were sold.")
+    pack = Shard((Document(short, "a"), Document(long, "b"), Document(short.replace("Ann", "Eve"), "c")))
+    memory = model(llm, tmp_path).form(pack)
+    assert all(text_of(prompt) in long for prompt in llm.prompts)
+    assert memory.levels[0][0].text == short
+    assert memory.levels[0][-1].text == short.replace("Ann", "Eve")
+    place = memory.recall(["Who bought?"], scores=[])[0].clues[0].grounding
+    assert place
+    assert (place.document_id, place.start, place.end) == ("a", 0, 16)
 
 
 def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
@@ -202,7 +215,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
 
 def test_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert GistMemory(ScriptedLLM("")).folder == default_folder() == tmp_path / "memorag" / "gists"
+    assert Path(GistMemory(ScriptedLLM("")).folder) == default_folder() == tmp_path / "memorag" / "gists"
     with pytest.raises(InputError, match="stretch"):
         GistMemory(ScriptedLLM(""), stretch=10)
     one, other = (model(ScriptedLLM(""), tmp_path, words=words).fingerprint for words in (100, 120))

@@ -60,7 +60,7 @@ def test_lang_chains_prompt_templates(tmp_path: Any) -> None:
     langchain_memorag.LLMMemory(llm, prompts=own).form(SHARD).recall(["Who?"], scores=[])
     assert instructions_of(llm.prompts[0]) == "Find Who? and say {}"
     gist = {"gist": ChainTemplate.from_template("Shorten.")}
-    langchain_memorag.GistMemory(llm, prompts=gist, folder=tmp_path).form(SHARD)
+    langchain_memorag.GistMemory(llm, prompts=gist, folder=tmp_path, words=2).form(SHARD)
     assert instructions_of(llm.prompts[1]) == "Shorten."
     for wrong, said in (
         ({"recal": own["recall"]}, "recal"),

@@ -147,6 +147,18 @@ def test_tokens_by_the_hosts_own_tokenizer() -> None:
     assert LlamaIndexLLM(llama_index_llm(""), tokenizer=list).count_tokens("xyz") == 3
 
 
+@pytest.mark.parametrize(("tokenizer", "expected"), [(None, 1), ("a-name-on-the-hub", 1), (str, 0)])
+def test_a_models_own_tokenizer_if_it_is_at_hand(tokenizer: Any, expected: int) -> None:
+    host = llama_index_llm("")
+
+    class Encoding:
+        def encode(self, text: str) -> list[int]:
+            return []
+
+    object.__setattr__(host, "__dict__", {**host.__dict__, "tokenizer": Encoding() if tokenizer is str else tokenizer})
+    assert LlamaIndexLLM(host).count_tokens("xyz") == expected
+
+
 @pytest.mark.parametrize(
     ("raw", "cost"),
     [
@@ -232,13 +244,26 @@ def test_a_prompt_that_begins_like_the_last_reads_only_the_rest(tiny: Path, tiny
     second = llm.complete(text + "What?", max_tokens=8)
     assert second.usage.tokens_cached >= len(text)
     assert second.usage.tokens_read < 10
-    alone = fresh(folder, reuse_prefix=False).complete(text + "What?", max_tokens=8)
+    alone = fresh(folder, prefixes=0).complete(text + "What?", max_tokens=8)
     assert alone.usage.tokens_cached == 0
     assert alone.text == second.text
     assert (
         llm.complete("Something else", max_tokens=8).text == fresh(folder).complete("Something else", max_tokens=8).text
     )
     assert llm.complete("Something else", max_tokens=8).usage.tokens_read >= 1
+
+
+def test_several_prefixes_are_kept_for_the_parts_of_a_text(tiny: Path) -> None:
+    llm = fresh(tiny, prefixes=2)
+    one, other = "The first part of a text. " * 20, "Another part of the same. " * 20
+    for text in (one, other):
+        assert llm.complete(text + "Who?", max_tokens=4).usage.tokens_cached == 0
+    for text in (one, other):
+        second = llm.complete(text + "What?", max_tokens=4)
+        assert second.usage.tokens_cached >= len(text)
+        assert second.text == fresh(tiny).complete(text + "What?", max_tokens=4).text
+    llm.complete("A third one that pushes the oldest out. " * 5, max_tokens=4)
+    assert llm.complete(one + "Why?", max_tokens=4).usage.tokens_cached == 0
 
 
 def test_special_tokens_in_a_document_are_plain_characters(tiny_chat: Path) -> None:
@@ -324,6 +349,25 @@ def test_threads_take_turns(tiny: Path) -> None:
 
 def test_usage_adds_up() -> None:
     assert Usage(1, 2, 3, 4.0, 1) + Usage(1, 1, 1, 1.0, 1) == Usage(2, 3, 4, 5.0, 2)
+
+
+@pytest.mark.parametrize("kind", ["llm", "gist"])
+def test_a_store_makes_a_local_model_again(tiny_chat: Path, tmp_path: Path, kind: str) -> None:
+    from memorag_integrations.documents import Document
+    from memorag_integrations.engine import MemoRAG
+    from memorag_integrations.memories.gist import GistMemory
+
+    made = {
+        "llm": lambda: LLMMemory(fresh(tiny_chat, context_window=8000), reply_tokens=8),
+        "gist": lambda: GistMemory(fresh(tiny_chat, context_window=8000), reply_tokens=8, folder=tmp_path / "gists"),
+    }
+    memo = MemoRAG(made[kind]())
+    memo.memorize([Document("Ann opened the meeting.", "minutes")], progress=False, save_dir=tmp_path / "store")
+    loaded = MemoRAG.load(tmp_path / "store")
+    assert loaded.memory_model.fingerprint == memo.memory_model.fingerprint
+    assert loaded.recall("Who?").usage.calls == 1
+    with pytest.raises(InputError, match="language model"):
+        MemoRAG(kind)
 
 
 class TestHuggingFaceMemory(MemoryContract):

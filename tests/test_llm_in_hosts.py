@@ -74,7 +74,8 @@ async def test_clues_join_the_search_and_sync_is_async(host: str) -> None:
     recall = retriever.memo.recall(QUERY)
     assert recall.answer == "Money for lanterns."
     assert recall.clues[0].grounding.score == 1
-    assert recall.usage.tokens_cached > 0
+    assert recall.usage.calls == 0  # asked before
+    assert retriever.memo.usage.tokens_cached > 0
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -129,7 +130,7 @@ class Seen(BaseCallbackHandler):
 async def test_lang_chains_tracing_sees_the_memorys_calls_under_the_retrievers() -> None:
     retriever, seen = chain_retriever(langchain_memorag.LLMMemory(lang_chain_llm(knows))), Seen()
     retriever.invoke(QUERY, config={"callbacks": [seen]})
-    await retriever.ainvoke(QUERY, config={"callbacks": [seen]})
+    await retriever.ainvoke(QUERY + " And when?", config={"callbacks": [seen]})
     assert len(seen.retrievers) == 2
     assert seen.models
     assert set(seen.models) == set(seen.retrievers)
@@ -141,7 +142,7 @@ async def test_llama_indexs_tracing_sees_them_too() -> None:
     dispatcher.add_span_handler(handler)
     try:
         retriever.retrieve(QUERY)
-        await retriever.aretrieve(QUERY)
+        await retriever.aretrieve(QUERY + " And when?")
     finally:
         dispatcher.span_handlers.remove(handler)
     spans = {span.id_: span for span in handler.completed_spans}

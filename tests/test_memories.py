@@ -64,9 +64,11 @@ MEMORIES = {
     "llm, split": Subject(lambda folder: LLMMemory(ScriptedLLM(reader, 1300), reply_tokens=128)),
     "llm, LlamaIndex": Subject(llama_index),
     "llm, LangChain": Subject(lang_chain),
-    "gist": Subject(lambda folder: GistMemory(ScriptedLLM(reader), folder=folder / "gists", stretch=200)),
+    "gist": Subject(lambda folder: GistMemory(ScriptedLLM(reader), folder=folder / "gists", stretch=200, words=5)),
     "gist of gists": Subject(
-        lambda folder: GistMemory(ScriptedLLM(reader, 1250), folder=folder / "gists", stretch=200, reply_tokens=128)
+        lambda folder: GistMemory(
+            ScriptedLLM(reader, 1250), folder=folder / "gists", stretch=200, words=5, reply_tokens=128
+        )
     ),
 }
 

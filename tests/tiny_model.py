@@ -7,8 +7,11 @@ from pathlib import Path
 CHAT = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 
 
-def make_tiny_model(folder: Path, *, chat: bool, window: int = 4096) -> Path:
-    """Write config, safetensors weights and tokenizer to `folder`; returns it."""
+def make_tiny_model(folder: Path, *, chat: bool, window: int = 4096, brief: bool = False) -> Path:
+    """Write config, safetensors weights and tokenizer to `folder`; returns it.
+
+    `brief`: half of the vocabulary ends a reply, so that it has a few tokens.
+    """
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -29,6 +32,9 @@ def make_tiny_model(folder: Path, *, chat: bool, window: int = 4096) -> Path:
         num_key_value_heads=2, max_position_embeddings=window, eos_token_id=fast.eos_token_id,
         bos_token_id=None, pad_token_id=fast.pad_token_id,
     )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(folder)
+    model = LlamaForCausalLM(config)
+    if brief:
+        model.generation_config.eos_token_id = [fast.eos_token_id, *range(0, len(alphabet), 2)]
+    model.save_pretrained(folder)
     fast.save_pretrained(folder)
     return folder

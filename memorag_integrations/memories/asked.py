@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from .. import registry
 from ..clue_parsing import parse_reply
 from ..clues import Recall, Usage, merge_recalls
 from ..contracts import LLM, Completion, Config, Memory, MemoryModel, Scores
@@ -19,8 +20,8 @@ from ..grounding import Grounder
 from ..prompts import Prompts, fence, prompts_for
 from ..prompts.languages import detect, reply_sentence
 from ..stretches import Range
-from ..tokens import Count, counter
-from .asking import UsageMeter, aask, ask, check_llm
+from ..tokens import Count, counter, estimate_tokens
+from .asking import UsageMeter, aask, ask, check_llm, no_llm
 from .placing import cut_prompt, placed_clues, say_if_empty
 
 QUERY_TOKENS = 512
@@ -42,7 +43,10 @@ class AskingModel(MemoryModel):
         together: Most prompts under way at once.
     """
 
-    llm: LLM = field(kw_only=False)
+    kind: ClassVar[str]
+    """Its name in the registry."""
+
+    llm: LLM = field(kw_only=False, default_factory=no_llm)
     context_window: int | None = None
     reply_tokens: int = 1024
     spans: int = 6
@@ -53,13 +57,19 @@ class AskingModel(MemoryModel):
     meter: UsageMeter = field(default_factory=UsageMeter, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if isinstance(self.llm, Mapping):  # out of a store
+            object.__setattr__(self, "llm", registry.build(registry.LANGUAGE_MODELS, self.llm))
         check_llm(self.llm)
         check_counts(self, "reply_tokens", "spans", "questions", "together")
 
     @property
     def config(self) -> Config | None:
-        """None: only the caller can make the language model again."""
-        return None
+        """None where only the caller can make the language model or the templates again."""
+        llm = getattr(self.llm, "config", None)
+        if not isinstance(llm, Mapping) or self.prompts is not None:
+            return None
+        settings = {f.name: getattr(self, f.name) for f in fields(self) if f.init and f.name not in ("llm", "prompts")}
+        return {"kind": self.kind, "llm": dict(llm), **settings}
 
     @property
     def usage(self) -> Usage:
@@ -201,7 +211,7 @@ class AskedMemory(Memory):
     def _recall(self, query: str, part: Range, prompt: str, completion: Completion) -> Recall:
         reply = parse_reply(completion.text, most=max(self.model.spans, self.model.questions))
         clues, dropped = placed_clues(reply, lambda clue: self.place(clue, part), self.shard, self.text, query)
-        warnings = [*reply.warnings, *dropped, *cut_prompt(completion.usage, self.model.count(prompt))]
+        warnings = [*reply.warnings, *dropped, *cut_prompt(completion.usage, estimate_tokens(prompt))]
         answer = next((clue.text for clue in clues if clue.kind == "answer"), None)
         return Recall(query, clues, answer, completion.usage, warnings)
 

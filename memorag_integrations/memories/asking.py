@@ -67,6 +67,10 @@ def check_llm(llm: object) -> LLM:
     )
 
 
+def no_llm() -> LLM:
+    raise InputError("This memory asks a language model: make it with one, LLMMemory(llm) or GistMemory(llm).")
+
+
 @contextmanager
 def provider_errors(llm: LLM) -> Iterator[None]:
     """What a provider raises comes out as LLMError, in the provider's own words."""
@@ -86,14 +90,16 @@ def ask(
     together: int,
     cancel: threading.Event | None = None,
     arrived: Arrived | None = None,
+    batch: bool = False,
 ) -> list[list[Completion]]:
     """The completion of every prompt, by chain.
 
     Args:
-        llm: Asked once a prompt, or once a batch where it can.
+        llm: Asked once a prompt.
         together: Most prompts under way at once.
         cancel: When set, no further prompt is sent and no answer waited for.
         arrived: Called with a chain's number and each of its completions as they come, one at a time.
+        batch: Whether a model that can (`BatchLLM`) gets `together` prompts in one pass; prompts that share no prefix.
 
     Raises:
         Cancelled: When `cancel` was set.
@@ -106,11 +112,11 @@ def ask(
         if arrived is not None:
             arrived(chain, completion)
 
-    if isinstance(llm, BatchLLM) and together > 1 and len(chains) > 1:
+    if batch and isinstance(llm, BatchLLM) and together > 1 and len(chains) > 1:
         for rows in _rounds(chains, together):
             prompts = [chains[row][len(answers[row])] for row in rows]
-            batch = _waited(partial(_batch, llm, prompts, max_tokens), cancel)
-            for row, completion in zip(rows, batch, strict=True):
+            completions = _waited(partial(_batch, llm, prompts, max_tokens), cancel)
+            for row, completion in zip(rows, completions, strict=True):
                 keep(row, completion)
     elif together == 1 or len(chains) == 1:
         for number, chain in enumerate(chains):

@@ -14,6 +14,13 @@ from ..documents import Shard
 from ..errors import InputError
 
 
+def cached(model: MemoryModel) -> MemoryModel:
+    """`model`, its recalls kept; as it is where they follow the scores, which change with filters, or are kept already."""
+    if isinstance(model, CachedMemoryModel) or getattr(model, "reads_scores", False):
+        return model
+    return CachedMemoryModel(model)
+
+
 @dataclass(frozen=True)
 class CachedMemoryModel(MemoryModel):
     """A memory model whose memories answer a repeated query from what they said before, at no cost.

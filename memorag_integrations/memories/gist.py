@@ -31,6 +31,7 @@ from .asking import ask
 
 _JOIN = "\n\n"
 _ROUNDS = 8
+_CHARACTERS_PER_WORD = 6
 
 
 class Gist(NamedTuple):
@@ -65,12 +66,15 @@ class GistMemory(AskingModel):
         llm, context_window, reply_tokens, spans, questions, language, prompts, together: See `AskingModel`.
     """
 
+    kind = "gist"
+
     stretch: int = 6000
     words: int = 150
-    folder: str | Path = field(default_factory=default_folder)
+    folder: str | Path = field(default_factory=default_folder)  # held as a str
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "folder", str(self.folder))
         check_counts(self, "stretch", "words")
         if self.stretch < 200:
             raise InputError(f"stretch must be at least 200 characters, found {self.stretch}.")
@@ -82,8 +86,9 @@ class GistMemory(AskingModel):
         return f"gist-1 {self.llm.name} {text_hash(self.llm.name, *map(str, shape), *own)[:16]}"
 
     @property
-    def capacity(self) -> int | None:
-        return None
+    def capacity(self) -> int:
+        """Tokens of text whose gists fit one prompt, about: small documents share a memory, and so a call."""
+        return int(self.room * max(1.0, self.stretch / (10 * self.words)))
 
     def form(
         self, shard: Shard, *, progress: Progress | None = None, cancel: threading.Event | None = None
@@ -105,11 +110,7 @@ class GistMemory(AskingModel):
         prompts = self.prompts or prompts_for(language)
         spoken = reply_sentence(prompts, language)
         write = _Writing(self, prompts.gist, spoken, progress, cancel)
-        ranges = [
-            (start + a, start + b)
-            for start, end in stretches(text, self.stretch)
-            for a, b in fitting(text[start:end], self.count, self.room)
-        ]
+        ranges = self._ranges(shard, text)
         texts, lost = write.gists([text[start:end] for start, end in ranges], "reading stretches")
         levels = [tuple(Gist(*place, gist) for place, gist in zip(ranges, texts, strict=True))]
         write = _Writing(self, prompts.digest, spoken, progress, cancel)
@@ -122,6 +123,17 @@ class GistMemory(AskingModel):
                 break
             levels.append(level)
         return GistShardMemory.over(self, shard, tuple(levels), lost)
+
+    def _ranges(self, shard: Shard, text: str) -> list[Range]:
+        """Stretches, none across two documents."""
+        ranges, offset = [], 0
+        for document in shard.documents:
+            end = offset + len(document.text)
+            for a, b in stretches(text[offset:end], self.stretch):
+                parts = fitting(text[offset + a : offset + b], self.count, self.room)
+                ranges += [(offset + a + start, offset + a + stop) for start, stop in parts]
+            offset = end + len(Shard.SEPARATOR)
+        return ranges
 
     def load(self, path: Path, shard: Shard) -> GistShardMemory:
         stored = read_memory(path, self.fingerprint, shard)
@@ -241,7 +253,10 @@ def _groups(level: Level, factor: float, count: Callable[[str], int], room: int)
 
 @dataclass
 class _Writing:
-    """One pass over stretches: what the folder holds is taken, the rest is asked for and stored as it comes."""
+    """One pass over stretches: what the folder holds is taken, the rest is asked for and stored as it comes.
+
+    A text no longer than a gist may be is its own gist.
+    """
 
     model: GistMemory
     template: str
@@ -253,7 +268,8 @@ class _Writing:
         """The gist of each text, and for how many the language model gave none."""
         folder = Path(self.model.folder)
         files = [folder / key[:2] / f"{key}.json" for key in map(self._key, texts)]
-        gists: list[str | None] = [_stored(file) for file in files]
+        short = _CHARACTERS_PER_WORD * self.model.words
+        gists = [text if len(text) <= short else _stored(file) for text, file in zip(texts, files, strict=True)]
         missing = [i for i, gist in enumerate(gists) if gist is None]
         done = len(texts) - len(missing)
         self._report(stage, done, len(texts))
@@ -273,7 +289,15 @@ class _Writing:
             model = self.model
             chains = [[self._prompt(texts[i])] for i in missing]
             limits = (model.reply_tokens, model.together)
-            ask(model.llm, chains, max_tokens=limits[0], together=limits[1], cancel=self.cancel, arrived=keep)
+            ask(
+                model.llm,
+                chains,
+                max_tokens=limits[0],
+                together=limits[1],
+                cancel=self.cancel,
+                arrived=keep,
+                batch=True,
+            )
         lost = sum(gist is None for gist in gists)
         return [gist or self._lead(text) for gist, text in zip(gists, texts, strict=True)], lost
 
@@ -285,7 +309,7 @@ class _Writing:
         return text_hash("gist-1", self.model.llm.name, self.template, self.spoken, str(self.model.words), text)
 
     def _lead(self, text: str) -> str:
-        return " ".join(clean_text(text)[: 4 * self.model.words].split())
+        return " ".join(clean_text(text)[: _CHARACTERS_PER_WORD * self.model.words].split())
 
     def _report(self, stage: str, done: int, total: int) -> None:
         if self.progress is not None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..clues import Usage
-from ..contracts import LLM, Completion
+from ..contracts import LLM, Completion, Config
 from ..documents import clean_text
 from ..errors import InputError, LLMError, MissingExtraError
 
@@ -23,7 +23,7 @@ _NO_LIMIT = 10**9
 
 @dataclass
 class _Prefix:
-    """Keys and values of the last prompt and reply [layers × (1, heads, tokens, head size)], and their token ids."""
+    """Keys and values of a prompt and its reply [layers × (1, heads, tokens, head size)], and their token ids."""
 
     ids: list[int]
     cache: Any
@@ -34,15 +34,15 @@ class HuggingFaceLLM(LLM):
 
     Weights are read from safetensors alone, and no code that a checkpoint carries is run. Special tokens that stand in
     a prompt are read as plain characters, so that a document cannot end its turn of the chat. The keys and values of
-    the last prompt are kept: a prompt that begins like it reads only the rest (reported as cached tokens).
+    the last prompts are kept: a prompt that begins like one reads only the rest (reported as cached tokens).
 
     Args:
         model: Folder, or name on the hub.
-        device: Where to run, as torch names it.
+        device: Where to run, as torch names it; None: on a GPU where torch finds one.
         dtype: As torch names it, or "auto" for the checkpoint's own.
         context_window: Tokens of prompt and reply; the checkpoint's own otherwise.
         chat: Whether to speak through the tokenizer's chat template; None: where it has one.
-        reuse_prefix: Whether to keep keys and values between calls; they take memory on the device.
+        prefixes: Prompts whose keys and values are kept, the last used; each takes memory on the device. 0: none.
 
     Raises:
         MissingExtraError: Where torch or transformers is not installed.
@@ -55,18 +55,18 @@ class HuggingFaceLLM(LLM):
         self,
         model: str | Path,
         *,
-        device: str = "cpu",
+        device: str | None = None,
         dtype: str = "auto",
         context_window: int | None = None,
         chat: bool | None = None,
-        reuse_prefix: bool = True,
+        prefixes: int = 1,
     ) -> None:
         if find_spec("torch") is None or find_spec("transformers") is None:
             raise MissingExtraError("HuggingFaceLLM", "hf")
         self._source = str(model)
-        self._device, self._dtype, self._window, self._chat = device, dtype, context_window, chat
-        self._reuse_prefix = reuse_prefix
-        self._prefix: _Prefix | None = None
+        self._wanted_device, self._dtype, self._window, self._chat = device, dtype, context_window, chat
+        self._most_prefixes = prefixes
+        self._prefixes: list[_Prefix] = []
         self._running = threading.Lock()
         self._loading = threading.RLock()
         self._tokenizing = threading.Lock()
@@ -74,6 +74,20 @@ class HuggingFaceLLM(LLM):
     @property
     def name(self) -> str:
         return f"HuggingFaceLLM {Path(self._source).name if Path(self._source).exists() else self._source}"
+
+    @property
+    def config(self) -> Config | None:
+        """How a store makes it again: for a folder only, so that loading a store downloads nothing."""
+        if not Path(self._source).is_dir():
+            return None
+        settings = {
+            "device": self._wanted_device,
+            "dtype": self._dtype,
+            "context_window": self._window,
+            "chat": self._chat,
+        }
+        settings |= {"prefixes": self._most_prefixes}
+        return {"kind": "huggingface", "model": str(Path(self._source).resolve()), **settings}
 
     @cached_property
     def context_window(self) -> int | None:
@@ -171,6 +185,12 @@ class HuggingFaceLLM(LLM):
             )
         return model.to(self._device).eval()
 
+    @cached_property
+    def _device(self) -> str:
+        import torch
+
+        return self._wanted_device or ("cuda" if torch.cuda.is_available() else "cpu")
+
     @property
     def _pad(self) -> int:
         pad = self._tokenizer.pad_token_id
@@ -259,25 +279,32 @@ class HuggingFaceLLM(LLM):
         return Completion(self._decode(reply), usage)
 
     def _take_prefix(self, ids: list[int]) -> tuple[int, Any]:
-        """How many first tokens of `ids` are kept from the last call, and their keys and values; it is taken away."""
-        kept, self._prefix = self._prefix, None
-        if kept is None:
+        """How many first tokens of `ids` are kept from an earlier call, and their keys and values; they are taken out.
+
+        A prompt that shares less than half of what is kept leaves it to those that will share more.
+        """
+        shared = [_shared(ids[:-1], kept.ids) for kept in self._prefixes]
+        best = max(range(len(shared)), key=shared.__getitem__, default=None)
+        if best is None or 2 * shared[best] < len(self._prefixes[best].ids):
             return 0, None
-        pairs = enumerate(zip(ids[:-1], kept.ids, strict=False))
-        same = next((i for i, (a, b) in pairs if a != b), min(len(ids) - 1, len(kept.ids)))
-        if same < 1:
-            return 0, None
-        if same < len(kept.ids):
-            kept.cache.crop(same - len(kept.ids))  # negative: how many to drop at the end
-        return same, kept.cache
+        kept = self._prefixes.pop(best)
+        if surplus := len(kept.ids) - shared[best]:
+            kept.cache.crop(-surplus)
+        return shared[best], kept.cache
 
     def _keep_prefix(self, sequence: list[int], cache: Any) -> None:
         """Only caches that hold every position can be cropped: those of sliding windows and state spaces are let go."""
         from transformers.cache_utils import DynamicCache, DynamicLayer
 
         whole = isinstance(cache, DynamicCache) and all(type(layer) is DynamicLayer for layer in cache.layers)
-        if self._reuse_prefix and whole:
-            self._prefix = _Prefix(sequence[: int(cache.get_seq_length())], cache)
+        if self._most_prefixes and whole:
+            self._prefixes.append(_Prefix(sequence[: int(cache.get_seq_length())], cache))
+            del self._prefixes[: -self._most_prefixes]
+
+
+def _shared(one: list[int], other: list[int]) -> int:
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 class _loading_errors:

@@ -28,6 +28,8 @@ class LLMMemory(AskingModel):
         llm, context_window, reply_tokens, spans, questions, language, prompts, together: See `AskingModel`.
     """
 
+    kind = "llm"
+
     overflow: Literal["split", "refuse"] = "split"
 
     def __post_init__(self) -> None:

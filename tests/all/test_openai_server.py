@@ -148,14 +148,14 @@ async def test_retrieval_with_it_in_the_host(server: Server, host: str) -> None:
         found = [document.page_content for document in retriever.invoke("How much money for lamps?")]
         found_async = [document.page_content for document in await retriever.ainvoke("How much money for lamps?")]
     assert found[0] == found_async[0] == texts[1]
-    assert retriever.memo.usage.calls >= 2
+    assert retriever.memo.usage.calls == 1  # the clue cache knew the second
 
 
 @pytest.mark.parametrize("host", MEMORIES)
 async def test_gists_over_http(server: Server, host: str, tmp_path: Path) -> None:
     wrapped = WRAPPED[host](server)
     package: Any = {"LlamaIndex": llamaindex_memorag, "LangChain": langchain_memorag}[host]
-    model = package.GistMemory(wrapped, folder=tmp_path, stretch=400, reply_tokens=24, together=2)
+    model = package.GistMemory(wrapped, folder=tmp_path, stretch=400, words=20, reply_tokens=24, together=2)
     memory = model.form(Shard((Document("Ann opened the meeting at nine o'clock sharp. " * 30, "minutes"),)))
     calls = model.usage.calls
     assert calls == len(memory.levels[0])
