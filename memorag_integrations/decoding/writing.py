@@ -64,7 +64,7 @@ def pick(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
     return int(torch.multinomial(probabilities, 1, generator=generator))
 
 
-class Writer:
+class Transcript:
     """One text in the making: tokens in, pieces of text out, until an end token, a stop text, or the limit.
 
     Args:
@@ -119,7 +119,7 @@ class Branching(Protocol):
 def write(
     branching: Branching,
     prompts: Sequence[Sequence[int]],
-    writers: Sequence[Writer],
+    transcripts: Sequence[Transcript],
     cancel: threading.Event | None = None,
 ) -> Iterator[tuple[int, str]]:
     """Read each branch's prompt, then write on all of them until each has ended.
@@ -127,7 +127,7 @@ def write(
     Args:
         branching: One branch for each prompt.
         prompts: Token ids, at least one each.
-        writers: Take the tokens; their `text` is whole at the end.
+        transcripts: Take the tokens; their `text` is whole at the end.
         cancel: When set, ends it between two tokens.
 
     Yields:
@@ -143,7 +143,7 @@ def write(
         for branch, logits in enumerate(branching.feed(tokens)):
             tokens[branch] = ()
             if logits is not None:
-                token, piece = writers[branch].write(logits)
-                tokens[branch] = () if writers[branch].finished else (token,)
+                token, piece = transcripts[branch].write(logits)
+                tokens[branch] = () if transcripts[branch].finished else (token,)
                 if piece:
                     yield branch, piece

@@ -23,15 +23,16 @@ from ..beacon.layout import Layout, check_reach, reach
 from ..beacon.size import Shape, free_bytes
 from ..clue_parsing import Reply, parse_list, parse_text
 from ..clues import Recall, Usage
-from ..contracts import Completion, Config, Memory, MemoryModel, Progress, Scores
+from ..contracts import LLM, Completion, Config, Memory, MemoryModel, Progress, Scores
 from ..decoding.branches import Entries
-from ..decoding.writing import Sampling, Writer, write
+from ..decoding.writing import Sampling, Transcript, write
 from ..documents import Shard, clean_text
 from ..errors import Cancelled, InputError, MemoryModelError
 from ..grounding import Grounder
 from ..prompts.beacon import LANGUAGES, BeaconPrompts
 from ..prompts.memorag import installed_prompts
 from .asked import check_queries
+from .beacon_llm import BeaconLLM
 from .placing import placed_clues, say_if_empty
 
 HEADROOM = 1024
@@ -90,20 +91,23 @@ class BeaconMemory(MemoryModel):
             raise InputError(f"Expected prompts 'ours', 'memorag' or BeaconPrompts, found {self.prompts!r}.")
         if self.bits not in (None, 8, 4):
             raise InputError(f"Expected bits to be 8, 4 or None, found {self.bits!r}.")
-        if isinstance(self.sampling, Mapping):
-            stops = {"stop": tuple(self.sampling["stop"])} if "stop" in self.sampling else {}
-            self.sampling = Sampling(**{**self.sampling, **stops})
+        self.settled_sampling = _sampling(self.sampling)
         ratios = [self.ratio] if isinstance(self.ratio, int) else self.ratio
         if ratios is not None:
             Layout.new(2048, list(ratios)[:1])  # Says what is wrong with it, before anything is downloaded.
         self._lock = threading.RLock()
 
     @property
+    def llm(self) -> LLM:
+        """The same model as a writer of answers and summaries from evidence."""
+        return BeaconLLM(self)
+
+    @property
     def config(self) -> Config | None:
         if self.device_map is not None and not isinstance(self.device_map, str | Mapping):
             return None
         names = ("model_name_or_path", "revision", "cache_dir", "dtype", "device", "device_map", "bits", "language")
-        assert isinstance(self.sampling, Sampling)
+        sampling = self.settled_sampling
         return {
             "kind": "beacon",
             **{name: getattr(self, name) for name in names},
@@ -111,7 +115,7 @@ class BeaconMemory(MemoryModel):
             "prompts": self.prompts.to_json() if isinstance(self.prompts, BeaconPrompts) else self.prompts,
             "storage": self.storage,
             "draft_answer": self.draft_answer,
-            "sampling": {**vars(self.sampling), "stop": list(self.sampling.stop)},
+            "sampling": {**vars(sampling), "stop": list(sampling.stop)},
         }
 
     @cached_property
@@ -349,11 +353,11 @@ class FormedBeaconMemory(Memory):
         for start in range(0, len(queries), each):
             asked = [(query, task) for query in queries[start : start + each] for task in tasks]
             began = time.perf_counter()
-            writers, read = self._ask([self.model.texts.ask(t, self._plain(q)) for q, t in asked], cancel)
+            transcripts, read = self._ask([self.model.texts.ask(t, self._plain(q)) for q, t in asked], cancel)
             seconds = (time.perf_counter() - began) / (len(asked) // len(tasks))
             for i in range(0, len(asked), len(tasks)):
-                group = writers[i : i + len(tasks)]
-                written = {task: writer.text for task, writer in zip(tasks, group, strict=True)}
+                group = transcripts[i : i + len(tasks)]
+                written = {task: transcript.text for task, transcript in zip(tasks, group, strict=True)}
                 usage = self._usage(group, read[i : i + len(tasks)], seconds)
                 found.append(self._recall(asked[i][0], written, usage))
         return found
@@ -392,36 +396,35 @@ class FormedBeaconMemory(Memory):
     def _complete(self, task: str, question: str, sampling: Sampling | None, cancel: Any) -> Completion:
         prompt = self.model.texts.ask(task, self._plain(question))
         began = time.perf_counter()
-        writers, read = self._ask([prompt], cancel, sampling)
-        return Completion(writers[0].text.strip(), self._usage(writers, read, time.perf_counter() - began))
+        transcripts, read = self._ask([prompt], cancel, sampling)
+        return Completion(transcripts[0].text.strip(), self._usage(transcripts, read, time.perf_counter() - began))
 
     def _ask(
         self, prompts: list[str], cancel: threading.Event | None, sampling: Sampling | None = None
-    ) -> tuple[list[Writer], list[int]]:
-        """Write a reply to every prompt, together. Gives the writers and the tokens of each prompt."""
-        writers, read, pieces = self._writing(prompts, sampling, cancel)
+    ) -> tuple[list[Transcript], list[int]]:
+        """Write a reply to every prompt, together. Gives the transcripts and the tokens of each prompt."""
+        transcripts, read, pieces = self._writing(prompts, sampling, cancel)
         for _ in pieces:
             pass
-        return writers, read
+        return transcripts, read
 
     def _writing(
         self, prompts: list[str], sampling: Sampling | None, cancel: threading.Event | None
-    ) -> tuple[list[Writer], list[int], Iterator[tuple[int, str]]]:
+    ) -> tuple[list[Transcript], list[int], Iterator[tuple[int, str]]]:
         model = self.model
-        sampling = sampling or model.sampling  # type: ignore[assignment]
-        assert isinstance(sampling, Sampling)
+        sampling = sampling or model.settled_sampling
         branches = BeaconBranches(model.decoder, self.layout, self.entries, len(prompts))
         ids = [model.chat.task(prompt) for prompt in prompts]
         branches.check([len(tokens) + sampling.max_tokens for tokens in ids])
-        writers = [Writer(model.chat.text, sampling, model.chat.ends) for _ in prompts]
-        return writers, [len(tokens) for tokens in ids], write(branches, ids, writers, cancel)
+        transcripts = [Transcript(model.chat.text, sampling, model.chat.ends) for _ in prompts]
+        return transcripts, [len(tokens) for tokens in ids], write(branches, ids, transcripts, cancel)
 
     def _plain(self, question: str) -> str:
         return self.model.chat.plain(clean_text(question))
 
-    def _usage(self, writers: Sequence[Writer], read: Sequence[int], seconds: float) -> Usage:
-        generated = sum(len(writer.ids) for writer in writers)
-        return Usage(sum(read), self.layout.tokens * len(writers), generated, seconds, len(writers))
+    def _usage(self, transcripts: Sequence[Transcript], read: Sequence[int], seconds: float) -> Usage:
+        generated = sum(len(transcript.ids) for transcript in transcripts)
+        return Usage(sum(read), self.layout.tokens * len(transcripts), generated, seconds, len(transcripts))
 
     def _recall(self, query: str, written: Mapping[str, str], usage: Usage) -> Recall:
         answer = parse_text(written["answer"]) if "answer" in written else ""
@@ -429,6 +432,13 @@ class FormedBeaconMemory(Memory):
         reply = Reply(spans, questions, answer or None)
         clues, warnings = placed_clues(reply, self.grounder.ground, self.shard, self.text, query)
         return say_if_empty(Recall(query, clues, answer or None, usage, tuple(warnings)))
+
+
+def _sampling(given: Sampling | Mapping[str, Any]) -> Sampling:
+    if isinstance(given, Sampling):
+        return given
+    stop = given.get("stop", ())
+    return Sampling(**{**given, "stop": stop if isinstance(stop, str) else tuple(stop)})
 
 
 def _checked(question: str) -> str:

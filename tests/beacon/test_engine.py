@@ -29,6 +29,8 @@ def test_memorize_recall_retrieve_save_load(checkpoints: Callable[..., Path], tm
     assert "Joss" in evidence[0].passage.text
     again = MemoRAG.load(tmp_path / "book.memo")
     assert again.recall("Who sold the boat?").clues == recall.clues
+    assert again.answer("Who sold the boat?").usage.calls == 1
+    assert "".join(again.stream_answer("Who sold the boat?")) == again.answer("Who sold the boat?").text
     other = BeaconMemory(str(folder), ratio=8, device="cpu")
     with pytest.raises(MemoRAGError, match=memory.fingerprint):
         MemoRAG.load(tmp_path / "book.memo", memory=other)

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memorag_integrations.decoding.writing import Sampling, Writer, pick, write
+from memorag_integrations.decoding.writing import Sampling, Transcript, pick, write
 from memorag_integrations.errors import Cancelled, InputError
 
 END = 256
@@ -42,32 +42,32 @@ class Script:
 def test_pieces_add_up_and_stops_are_never_shown(one: str, other: str, stops: list[str]) -> None:
     sampling = Sampling(max_tokens=500, stop=tuple(stops))
     texts = [one, other]
-    writers = [Writer(decode, sampling, frozenset([END])) for _ in texts]
+    transcripts = [Transcript(decode, sampling, frozenset([END])) for _ in texts]
     shown = ["", ""]
-    for branch, piece in write(Script(*(text.encode() for text in texts)), [[1], [2, 3]], writers):
+    for branch, piece in write(Script(*(text.encode() for text in texts)), [[1], [2, 3]], transcripts):
         shown[branch] += piece
-    for text, writer, pieces in zip(texts, writers, shown, strict=True):
+    for text, transcript, pieces in zip(texts, transcripts, shown, strict=True):
         cuts = [at for at in (text.find(stop) for stop in stops) if at >= 0]
-        assert writer.text == pieces == (text[: min(cuts)] if cuts else text)
+        assert transcript.text == pieces == (text[: min(cuts)] if cuts else text)
 
 
 def test_a_finished_branch_waits() -> None:
     script = Script(b"ab", b"abcd")
-    writers = [Writer(decode, Sampling(), frozenset([END])) for _ in range(2)]
-    list(write(script, [[9], [9]], writers))
+    transcripts = [Transcript(decode, Sampling(), frozenset([END])) for _ in range(2)]
+    list(write(script, [[9], [9]], transcripts))
     assert script.fed[-1][0] == []
-    assert [writer.text for writer in writers] == ["ab", "abcd"]
+    assert [transcript.text for transcript in transcripts] == ["ab", "abcd"]
 
 
 def test_the_limit() -> None:
-    writer = Writer(decode, Sampling(max_tokens=3), frozenset([END]))
-    list(write(Script(b"abcdef"), [[9]], [writer]))
-    assert writer.text == "abc"
+    transcript = Transcript(decode, Sampling(max_tokens=3), frozenset([END]))
+    list(write(Script(b"abcdef"), [[9]], [transcript]))
+    assert transcript.text == "abc"
 
 
 def test_cancelling_between_tokens() -> None:
     cancel = threading.Event()
-    writing = write(Script(b"abcdef"), [[9]], [Writer(decode, Sampling(), frozenset([END]))], cancel)
+    writing = write(Script(b"abcdef"), [[9]], [Transcript(decode, Sampling(), frozenset([END]))], cancel)
     next(writing)
     cancel.set()
     with pytest.raises(Cancelled):
