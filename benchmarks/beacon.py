@@ -197,7 +197,7 @@ def kept(decoder: Any, state: Any, clock: Clock, effects: bool) -> dict[str, flo
             with clock.timed(f"first_{kind}"):
                 found = next_logits(layout, loaded)
             difference = (found - exact).abs()
-            logs, exact_logs = found.log_softmax(-1), exact.log_softmax(-1)
+            logs, exact_logs = found.double().log_softmax(-1), exact.double().log_softmax(-1)
             figures[f"logits_{kind}_largest_difference"] = float(difference.max())
             figures[f"logits_{kind}_kl_nats"] = float((exact_logs.exp() * (exact_logs - logs)).sum())
             figures[f"logits_{kind}_same_first"] = float(found.argmax() == exact.argmax())
@@ -264,11 +264,16 @@ def main() -> int:
     parser.add_argument(
         "--effects", action="store_true", help="also store in bfloat16, int8 and int4, and compare logits"
     )
+    parser.add_argument("--without-onednn", action="store_true", help="products by what torch takes itself (MKL)")
     parser.add_argument("--json", type=Path, help="write all figures there")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     lengths = options.tokens or ([8192, 16384, 32768] if options.shape == "small" else [200_000, 400_000])
     if options.child:
+        if options.without_onednn:
+            from memorag_integrations.decoding import matmul
+
+            matmul.available = lambda: False  # type: ignore[assignment]
         figures = measure(options.shape, lengths[0], options.ratio, options.device, options.threads, options.effects)
         print(json.dumps(figures))
         return 0
@@ -283,7 +288,7 @@ def main() -> int:
     for tokens in lengths:
         command = [sys.executable, __file__, "--child", "--device", options.device, "--shape", options.shape]
         command += ["--tokens", str(tokens), "--ratio", str(options.ratio), "--threads", str(options.threads)]
-        command += ["--effects"] * options.effects
+        command += ["--effects"] * options.effects + ["--without-onednn"] * options.without_onednn
         run = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment)
         if run.returncode:
             return run.returncode
