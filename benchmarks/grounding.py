@@ -17,7 +17,10 @@ import re
 import statistics
 import time
 
+from memorag_integrations.clue_parsing import Reply
+from memorag_integrations.documents import Document, Shard
 from memorag_integrations.grounding import Grounder
+from memorag_integrations.memories.placing import placed_clues
 
 SENTENCE = re.compile(r"[A-Z][^.!?\n]*(?:\n[^.!?\n]+){0,3}[.!?](?=\s)")
 
@@ -115,16 +118,24 @@ def answers(path: str, rng: random.Random) -> None:
         rows = [json.loads(line) for line in lines]
     right: list[float] = []
     wrong: list[float] = []
-    hits = 0
+    hits = planted = 0
+    chance = 0.0
     for row_number, document in enumerate(rows):
         grounder = Grounder(document["text"], least=0.0)
         other = rows[(row_number + rng.randrange(1, len(rows))) % len(rows)]
         for query in document["queries"]:
             place = grounder.ground(query["answer"])
             right.append(place.score if place else 0.0)
+            chance += sum(end - start for start, end in query["gold"]) / len(document["text"])
+            shard = Shard((Document(document["text"]),))
+            reply = Reply(spans=(query["answer"],))
+            planted += not placed_clues(reply, grounder.ground, shard, document["text"], query["query"])[0]
             hits += bool(place) and any(place.start < end and start < place.end for start, end in query["gold"])
         wrong += [place.score if (place := grounder.ground(q["answer"])) else 0.0 for q in other["queries"]]
-    print(f"{path}: {len(right)} answers; placed inside the gold range: {hits / len(right):.1%}")
+    print(f"{path}: {len(right)} answers; placed on the gold range: {hits / len(right):.1%} ", end="")
+    print(
+        f"(its share of the text: {chance / len(right):.1%}); taken for orders to a model, and so left out: {planted}"
+    )
     for name, scores in (("own document", right), ("another document", wrong)):
         cuts = " ".join(f"{cut:.2f}" for cut in statistics.quantiles(scores, n=10))
         print(f"{name:18} score deciles {cuts}; at least 0.15: {sum(s >= 0.15 for s in scores) / len(scores):.1%}")

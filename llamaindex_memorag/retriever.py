@@ -11,6 +11,7 @@ from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.callbacks.base import CallbackManager
 from llama_index.core.indices.base import BaseIndex
+from llama_index.core.prompts.mixin import PromptMixin
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilters
 from llama_index.core.vector_stores.utils import build_metadata_filter_fn
@@ -20,6 +21,7 @@ from memorag_integrations.engine import MemoRAG, Mode, choose
 from memorag_integrations.evidence import Evidence
 from memorag_integrations.given import put_together
 from memorag_integrations.index.index import Filters
+from memorag_integrations.memories.cache import CachedMemoryModel
 
 from .adapters import app_embed_model, as_embedder, to_documents, to_given, to_node
 from .indexes import index_embed_model, index_nodes, index_vectors
@@ -183,6 +185,12 @@ class MemoRAGRetriever(BaseRetriever):
         return cls(memo, similarity_top_k, **settings)
 
     # ── retrieval ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _get_prompt_modules(self) -> dict[str, PromptMixin]:
+        """The memory's prompts are the retriever's under "memory:…", where it is one of `llamaindex_memorag`'s own."""
+        model = self.memo.memory_model
+        model = model.model if isinstance(model, CachedMemoryModel) else model
+        return {"memory": model} if isinstance(model, PromptMixin) else {}
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return self._nodes(self.memo.retrieve(query_bundle.query_str, **self._how()))

@@ -92,7 +92,8 @@ def form_corpus(
     known = {} if before is None else {_key(s): m for s, m in zip(before.shards, before.memories, strict=True)}
     memories = []
     for done, shard in enumerate(shards, 1):
-        memories.append(known.get(_key(shard)) or model.form(shard, progress=progress, cancel=cancel))
+        memory = known.get(_key(shard))
+        memories.append(model.form(shard, progress=progress, cancel=cancel) if memory is None else memory)
         progress("forming memories", done, len(shards))
     if cancel is not None and cancel.is_set():
         raise Cancelled("Cancelled while memories were formed; the corpus is as it was before.")

@@ -6,26 +6,29 @@ import asyncio
 import logging
 import threading
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
-from . import bundle, registry, store
 from . import fusion as fusing
+from . import registry, store
 from .answering import Answering
 from .clues import Recall, merge_recalls, weighted
-from .contracts import LLM, Embedder, Floats, MemoryModel, Progress, Scores
+from .contracts import LLM, Embedder, Floats, Memory, MemoryModel, Progress, Scores
 from .corpus import Corpus, Split, form_corpus
 from .documents import Document, Splitter, clean_text, read_documents
-from .errors import EmbedderError, InputError, StoreError
-from .evidence import Evidence, Reasons, Selection, merge_neighbours, select
+from .errors import InputError
+from .evidence import Evidence, Reasons, Selection, Signal, merge_neighbours, select
 from .fusion import Fusion
 from .index.analysis import check_language
 from .index.embedders import CheckedEmbedder, resolve_embedder
 from .index.index import Filters
 from .memories.asking import UsageMeter
 from .memories.cache import cached
+from .persistence import Persisting
 from .progress import reporting
 from .writer import Writer
 
@@ -35,7 +38,7 @@ Mode = Literal["memorag", "plain", "bm25", "hybrid"]
 """How to rank: memory-guided (the default), by vectors alone, by terms alone, or by both without spreading or clues."""
 
 
-class MemoRAG(Answering):
+class MemoRAG(Persisting, Answering):
     """A memory over a corpus, and evidence by the clues it gives (Qian et al., MemoRAG, arXiv 2409.05591).
 
     Args:
@@ -210,10 +213,11 @@ class MemoRAG(Answering):
         vectors = None if mode == "bm25" else self._embed([query])
         [scores] = self._scores(corpus, [query], vectors, filters)
         if mode != "memorag":
-            return finish(corpus, _plain(scores, mode), Reasons(scores), selection, merge)
-        recall = self._recall(corpus, scores)
-        texts = to_search(recall)
-        every = self._scores(corpus, texts, self._embed(texts), filters) if len(texts) > 1 else [scores]
+            return baseline(corpus, scores, mode, selection, merge)
+        recall, every = self._recall(corpus, scores), [scores]
+        if clues := to_search(recall):
+            vectors = with_query(scores, self._embed(clues))
+            every = self._scores(corpus, [query, *clues], vectors, filters)
         return self._fuse(corpus, every, recall, selection, merge)
 
     async def aretrieve(
@@ -233,101 +237,12 @@ class MemoRAG(Answering):
         vectors = None if mode == "bm25" else await self._aembed([query])
         [scores] = await asyncio.to_thread(self._scores, corpus, [query], vectors, filters)
         if mode != "memorag":
-            return await asyncio.to_thread(finish, corpus, _plain(scores, mode), Reasons(scores), selection, merge)
-        recall = await self._arecall(corpus, scores)
-        texts, every = to_search(recall), [scores]
-        if len(texts) > 1:
-            every = await asyncio.to_thread(self._scores, corpus, texts, await self._aembed(texts), filters)
+            return await asyncio.to_thread(baseline, corpus, scores, mode, selection, merge)
+        recall, every = await self._arecall(corpus, scores), [scores]
+        if clues := to_search(recall):
+            vectors = with_query(scores, await self._aembed(clues))
+            every = await asyncio.to_thread(self._scores, corpus, [query, *clues], vectors, filters)
         return await asyncio.to_thread(self._fuse, corpus, every, recall, selection, merge)
-
-    # ── the bundle on disk ────────────────────────────────────────────────────────────────────────────────────────
-
-    def save(self, folder: str | Path) -> None:
-        """Write documents, passages, vectors, terms, memories and settings to `folder`; all of it or nothing.
-
-        Raises:
-            StoreError: Where the folder holds something that is not a store of ours.
-        """
-        with self._writing:
-            self._save(Path(folder))
-
-    @classmethod
-    def load(
-        cls,
-        folder: str | Path,
-        *,
-        embedder: str | Embedder | None = None,
-        memory: MemoryModel | None = None,
-        generator: LLM | Writer | None = None,
-    ) -> MemoRAG:
-        """What `save` wrote, ready to be asked; nothing is encoded again.
-
-        Args:
-            folder: The store.
-            embedder: The one it was made with, where only you can make it again (a host's model).
-            memory: Likewise the memory model.
-            generator: As in the constructor; stores do not keep it.
-
-        Raises:
-            StoreError: For a folder that is not a store, is damaged, is of a newer format, or needs what was not passed.
-            EmbedderError: For another embedder than the store's; the message names both.
-        """
-        stored = bundle.load(Path(folder), embedder, memory)
-        settings = stored.settings
-        memo = cls(
-            stored.memory_model,
-            generator=generator,
-            passage_size=settings.passage_size,
-            language=settings.language,
-            fusion=settings.fusion,
-            shards=settings.shards,
-            clues=settings.clues,
-        )
-        memo.embedder, memo._corpus = stored.embedder, stored.corpus
-        return memo
-
-    @staticmethod
-    def needs_embedder(folder: str | Path) -> bool:
-        """Whether `load` has to be given the embedder: the store has vectors of a model that only its owner can make."""
-        return bundle.needs_embedder(Path(folder))
-
-    def _save(self, folder: Path) -> None:
-        settings = bundle.Settings(self.splitter.size, self.language, self.fusion, self.shards, self.clues)
-        bundle.save(folder, self.corpus, settings, self.memory_model, self.embedder)
-
-    def reuse(self, folder: str | Path) -> None:
-        """Take over the vectors and memories of a store, so that texts it holds are not encoded again by `memorize`.
-
-        What another embedder or memory model made is left where it is; where there is no store yet, nothing happens.
-        """
-        if not store.exists(Path(folder)):
-            return
-        try:
-            stored = bundle.load(
-                Path(folder), None if self.embedder is None else self.embedder.embedder, self.memory_model
-            )
-        except (EmbedderError, StoreError) as error:
-            logger.info("Nothing to reuse in %s: %s", folder, error)
-            return
-        if self.embedder is not None and stored.embedder is not None:
-            self.embedder.keep(stored.embedder.vectors)
-        self._corpus = self._corpus or stored.corpus
-
-    def info(self) -> dict[str, Any]:
-        """What is memorized and by which settings, for people and JSON."""
-        corpus = self.corpus
-        return {
-            "documents": len(corpus.documents),
-            "passages": len(corpus.index),
-            "characters": sum(len(document.text) for document in corpus.documents.values()),
-            "languages": sorted(set(corpus.index.languages.values())),
-            "memory": self.memory_model.fingerprint,
-            "memories": len(corpus.memories),
-            "memory_tokens": sum(memory.token_count for memory in corpus.memories),
-            "memory_bytes": sum(memory.nbytes for memory in corpus.memories),
-            "embedder": "none (BM25 alone)" if self.embedder is None else str(self.embedder.fingerprint),
-            "passage_size": self.splitter.size,
-        }
 
     # ── the steps ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -344,7 +259,10 @@ class MemoRAG(Answering):
 
     def _recall(self, corpus: Corpus, scores: Scores) -> Recall:
         parts = corpus.route(scores, self.shards)
-        return self._merge(scores, [memory.recall([scores.text], scores=[part])[0] for memory, part in parts])
+        together = min(len(parts), getattr(self.memory_model, "together", 1)) or 1
+        with ThreadPoolExecutor(together, thread_name_prefix="memorag-recall") as pool:
+            asked = [pool.submit(copy_context().run, _ask, memory, part) for memory, part in parts]
+            return self._merge(scores, [recall.result() for recall in asked])
 
     async def _arecall(self, corpus: Corpus, scores: Scores) -> Recall:
         parts = await asyncio.to_thread(corpus.route, scores, self.shards)
@@ -377,14 +295,31 @@ class MemoRAG(Answering):
 
 def finish(corpus: Corpus, fused: Floats, reasons: Reasons, selection: Selection, merge: bool) -> list[Evidence]:
     """The selected evidence, its neighbours merged where asked for."""
+    if reasons.candidates.passages and not reasons.any:
+        logger.warning(
+            "No term of the query occurs in the corpus (is it in another language?), so the evidence is no better than "
+            "any other. An embedder finds by meaning: MemoRAG(embedder=…)."
+        )
     evidence = select(fused, reasons, selection)
     return merge_neighbours(evidence, corpus.texts) if merge else evidence
 
 
+def baseline(corpus: Corpus, scores: Scores, mode: Mode, selection: Selection, merge: bool) -> list[Evidence]:
+    """The evidence by one signal, or by both, as they are."""
+    signals: dict[str, tuple[Signal, ...]] = {"plain": ("dense",), "bm25": ("bm25",), "hybrid": ("bm25", "dense")}
+    values = {"plain": scores.dense, "bm25": scores.bm25, "hybrid": scores.own}[mode]
+    fused = fusing.standardize(scores.bm25 if values is None else values).astype(np.float32)
+    return finish(corpus, fused, Reasons(scores, signals=signals[mode]), selection, merge)
+
+
 def to_search(recall: Recall) -> list[str]:
-    """The query, and each clue's text once; the query alone where the clues are its own scores' peaks."""
-    clues = [clue.text for clue in recall.clues] if recall.fuse else []
-    return list(dict.fromkeys([recall.query, *clues]))
+    """Each clue's text once; none where the clues are the query's own scores' peaks."""
+    return list(dict.fromkeys(c.text for c in recall.clues if c.text != recall.query)) if recall.fuse else []
+
+
+def with_query(scores: Scores, vectors: Floats | None) -> Floats | None:
+    """The clues' vectors below the query's, which is known already."""
+    return None if vectors is None or scores.vector is None else np.vstack([scores.vector[None], vectors])
 
 
 def choose(k: int | None, budget: int | None, cutoff: float) -> Selection:
@@ -403,8 +338,5 @@ def check_query(query: str) -> str:
     return clean_text(query.strip())
 
 
-def _plain(scores: Scores, mode: Mode) -> Floats:
-    if mode == "hybrid":
-        return scores.own
-    values = scores.bm25 if mode == "bm25" or scores.dense is None else scores.dense
-    return fusing.standardize(values).astype(np.float32)
+def _ask(memory: Memory, scores: Scores) -> Recall:
+    return memory.recall([scores.text], scores=[scores])[0]

@@ -20,6 +20,9 @@ Signal = Literal["bm25", "dense", "neighbourhood", "memory", "reranker"]
 NOTED_RANK = 50
 """A signal is named as having found a passage where it ranks it this high among all candidates."""
 
+LOOKED_BEYOND = 15
+"""Places of the ranking after the last piece taken, in which passages that repeat one of the pieces are still found."""
+
 SHINGLE = 5
 """Words (characters, where no blanks are written) of the runs by which two passages are compared."""
 
@@ -122,19 +125,25 @@ def select(fused: Floats, reasons: Reasons, selection: Selection) -> list[Eviden
     prints: list[frozenset[int]] = []
     used = 0
     passages = reasons.candidates.passages
-    for row in np.argsort(-fused, kind="stable"):
+    order = np.argsort(-fused, kind="stable")
+    full, last = False, len(order)
+    for place, row in enumerate(order):
         score = 1 / (1 + float(np.exp(-float(fused[row]))))
-        if (selection.k is not None and len(kept) >= selection.k) or score < selection.cutoff:
+        if selection.k is not None and len(kept) >= selection.k and not full:
+            full, last = True, place + LOOKED_BEYOND
+        if place >= last or score < selection.cutoff:
             break
         passage = passages[row]
         shingles = _shingles(passage.text)
         twin = next((i for i, other in enumerate(prints) if _repeat(shingles, other)), None)
         if twin is not None:
             kept[twin] = replace(kept[twin], repeats=(*kept[twin].repeats, passage))
+        if twin is not None or full:
             continue
         used += len(passage.text)
         if selection.budget is not None and used > selection.budget and kept:
-            break
+            full, last = True, place + LOOKED_BEYOND
+            continue
         kept.append(Evidence(passage, score, reasons.of(int(row)), reasons.raw(int(row), fused)))
         prints.append(shingles)
     return kept
@@ -147,10 +156,16 @@ class Reasons:
         query: Its scores.
         clues: The clues' scores, and their weights.
         recall: What the memory said: clues that point to a place are a reason for the passages there.
+        signals: Those that took part in the ranking.
     """
 
     def __init__(
-        self, query: Scores, clues: Sequence[Scores] = (), weights: Sequence[float] = (), recall: Recall | None = None
+        self,
+        query: Scores,
+        clues: Sequence[Scores] = (),
+        weights: Sequence[float] = (),
+        recall: Recall | None = None,
+        signals: Sequence[Signal] = ("bm25", "dense", "neighbourhood"),
     ) -> None:
         self.candidates = query.candidates
         self._query = query
@@ -158,17 +173,22 @@ class Reasons:
         for by, scores, weight in [("query", query, 1.0), *zip([c.text for c in clues], clues, weights, strict=True)]:
             if weight <= 0:
                 continue
-            signals: dict[Signal, Floats | None] = {
+            known: dict[Signal, Floats | None] = {
                 "bm25": scores.bm25,
                 "dense": scores.dense,
                 "neighbourhood": scores.activation,
             }
-            for signal, values in signals.items():
-                if values is not None and values.size:
+            for signal, values in known.items():
+                if signal in signals and values is not None and values.size:
                     order = np.empty(len(values), dtype=np.intp)
                     order[np.argsort(-values, kind="stable")] = np.arange(1, len(values) + 1)
                     self._ranks.append((by, signal, weight, values, order))
         self._pointers = [(i, clue) for i, clue in enumerate(recall.clues if recall else (), 1) if clue.grounding]
+
+    @property
+    def any(self) -> bool:
+        """Whether anything at all speaks for one candidate rather than another."""
+        return any(bool(values.any()) for _, _, _, values, _ in self._ranks)
 
     def of(self, row: int) -> tuple[FoundBy, ...]:
         every = [
@@ -177,6 +197,9 @@ class Reasons:
             if signal != "bm25" or values[row] > 0
         ]
         found = [one for one in every if one.rank <= NOTED_RANK] or sorted(every, key=lambda one: one.rank)[:1]
+        if not found and self._ranks:  # no term is shared, yet the passage was asked for: its place among such
+            by, signal, weight, _, ranks = self._ranks[0]
+            found = [FoundBy(by, signal, int(ranks[row]), weight)]
         passage = self.candidates.passages[row]
         for place, clue in self._pointers:
             at = clue.grounding

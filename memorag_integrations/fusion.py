@@ -31,6 +31,9 @@ Doubles = NDArray[np.float64]
 _REACH = 4.0
 """Deviations beyond which one passage does not touch another."""
 
+_MOST_NEIGHBOURS = 200
+"""Passages on either side that touch one; passages of ordinary length have a dozen in reach."""
+
 _HIGHEST = 40.0
 """Deviations above the mean from which one hit is as good as another, so that it does not level all the others."""
 
@@ -226,7 +229,7 @@ def build_kernel(document: NDArray[np.int32], centre: Doubles, forward: float, b
     n = len(document)
     bands = [(0, np.ones(n))]
     for sign, deviation in ((1, forward), (-1, backward)):
-        for step in range(1, n):
+        for step in range(1, min(n, _MOST_NEIGHBOURS)):
             distance = (centre[step:] - centre[:-step]) / max(deviation, 1e-9)
             near = (document[step:] == document[:-step]) & (distance <= _REACH)
             if not near.any():

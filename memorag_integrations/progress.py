@@ -10,18 +10,18 @@ from .contracts import Progress
 
 
 @contextmanager
-def reporting(progress: bool | Progress) -> Iterator[Progress]:
+def reporting(progress: bool | Progress | None) -> Iterator[Progress]:
     """A function (stage, done, total) that shows progress the way the caller asked for.
 
     Args:
         progress: True for a bar for each stage that takes more than a second, on standard error or in the notebook;
             False for none; or a function.
     """
-    if not isinstance(progress, bool):
-        yield progress
-        return
     if not progress:
         yield silent
+        return
+    if progress is not True:
+        yield progress
         return
     bars: dict[str, Any] = {}
 

@@ -151,10 +151,18 @@ def _meta(database: sqlite3.Connection) -> dict[str, Any]:
 @contextmanager
 def _reading(folder: Path) -> Iterator[sqlite3.Connection]:
     path = folder / DATABASE
+    try:
+        found = sorted(entry.name for entry in folder.iterdir())[:5] if folder.is_dir() else []
+        readable = not path.is_file() or os.access(path, os.R_OK)
+    except PermissionError:
+        readable = False
+    if not readable:
+        raise StoreError(
+            f"The store at {folder} cannot be read. Check the permissions of the folder and what is in it."
+        )
     if not folder.is_dir():
         raise StoreError(f"Expected a store folder at {folder}, found {'a file' if folder.exists() else 'nothing'}.")
     if not path.is_file():
-        found = sorted(entry.name for entry in folder.iterdir())[:5]
         raise StoreError(
             f"Expected a store at {folder}, with {DATABASE} in it; found {', '.join(found) or 'an empty folder'}. "
             f"Make one with memorize(documents, save_dir=…) or `memorag memorize PATH --store {folder}`."

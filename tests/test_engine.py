@@ -570,3 +570,14 @@ def test_the_embedder_that_is_not_there_is_said_once_in_one_line(caplog):
     assert [record.message for record in caplog.records if "BM25 alone" in record.message] == [
         "No embedder: BM25 alone. Pass embedder= for dense scores beside it."
     ]
+
+
+def test_a_query_that_shares_no_term_with_the_corpus_is_said(documents, caplog):
+    memo = MemoRAG()
+    memo.memorize(documents, progress=False)
+    caplog.clear()
+    assert memo.retrieve("Почему корабль не вернулся?", 2)
+    assert "another language" in caplog.text
+    caplog.clear()
+    assert memo.retrieve(documents[0].text[:60], 2)
+    assert not caplog.text

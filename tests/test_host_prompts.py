@@ -54,6 +54,24 @@ def test_llama_indexs_prompt_mixin() -> None:
         model.update_prompts({"recall": IndexChatTemplate(message_templates=[])})
 
 
+def test_a_retrievers_prompts_are_its_memorys_and_a_new_one_is_asked_with_at_once() -> None:
+    from llama_index.core import Document as IndexDocument
+
+    llm = ScriptedLLM(FINE)
+    retriever = llamaindex_memorag.MemoRAGRetriever.from_documents(
+        [IndexDocument(text="Ann came. Bob left.")], embed_model=None, memory=llamaindex_memorag.LLMMemory(llm)
+    )
+    assert "memory:recall" in retriever.get_prompts()
+    retriever.retrieve("Who?")
+    retriever.retrieve("Who?")
+    assert len(llm.prompts) == 1
+    retriever.update_prompts({"memory:recall": IndexTemplate("Now find {query}")})
+    retriever.retrieve("Who?")
+    assert instructions_of(llm.prompts[1]) == "Now find Who?"
+    plain = llamaindex_memorag.MemoRAGRetriever.from_documents([IndexDocument(text="Ann came.")], embed_model=None)
+    assert plain.get_prompts() == {}
+
+
 def test_lang_chains_prompt_templates(tmp_path: Any) -> None:
     llm = ScriptedLLM(FINE)
     own = {"recall": ChainTemplate.from_template("Find {query} and say {{}}")}

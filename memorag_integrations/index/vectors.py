@@ -9,7 +9,7 @@ from ..contracts import Floats
 
 
 class VectorIndex:
-    """Unit vectors [n, dimension] in a FAISS `IndexFlatIP`, which owns the only copy."""
+    """Unit vectors [n, dimension] in a FAISS `IndexFlatIP`, which owns them."""
 
     def __init__(self, dimension: int) -> None:
         import faiss

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -53,6 +53,11 @@ class CachedMemoryModel(MemoryModel):
         return self.model.capacity
 
     @property
+    def together(self) -> int:
+        """Memories that may be asked at once."""
+        return int(getattr(self.model, "together", 1))
+
+    @property
     def usage(self) -> Usage:
         """Of everything asked through the model, where it keeps count."""
         total = getattr(self.model, "usage", None)
@@ -81,7 +86,9 @@ class CachedMemory(Memory):
 
     memory: Memory
     most: int
-    _kept: OrderedDict[str, Recall] = field(default_factory=OrderedDict, init=False, repr=False, compare=False)
+    _kept: OrderedDict[tuple[str, Hashable], Recall] = field(
+        default_factory=OrderedDict, init=False, repr=False, compare=False
+    )
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     @property
@@ -118,20 +125,25 @@ class CachedMemory(Memory):
         known: dict[str, Recall] = {}
         with self._lock:
             for query in queries:
-                if query in self._kept:
-                    self._kept.move_to_end(query)
-                    known[query] = replace(self._kept[query], usage=Usage())
+                if (key := self._key(query)) in self._kept:
+                    self._kept.move_to_end(key)
+                    known[query] = replace(self._kept[key], usage=Usage())
         first = {query: row for row, query in reversed(list(enumerate(queries)))}
         rows = sorted(row for query, row in first.items() if query not in known)
         return known, rows
+
+    def _key(self, query: str) -> tuple[str, Hashable]:
+        """A query, and the templates it is asked with: a host may replace those of a model in use."""
+        return query, getattr(getattr(self.memory, "model", None), "prompts", None)
 
     def _keep(self, known: dict[str, Recall], asked: Sequence[str], recalls: Sequence[Recall]) -> None:
         with self._lock:
             for query, recall in zip(asked, recalls, strict=True):
                 known[query] = recall
                 if recall.clues:
-                    self._kept[query] = recall
-                    self._kept.move_to_end(query)
+                    key = self._key(query)
+                    self._kept[key] = recall
+                    self._kept.move_to_end(key)
             while len(self._kept) > self.most:
                 self._kept.popitem(last=False)
 
