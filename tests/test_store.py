@@ -226,7 +226,7 @@ def test_a_full_disk_leaves_the_old_store(folder, documents, monkeypatch, fail):
 def test_a_folder_without_permission_is_said(folder, documents, monkeypatch):
     before = snapshot(folder)
     if os.geteuid() == 0:  # to whom every folder is open
-        monkeypatch.setattr(store.os, "access", lambda path, mode: False)
+        monkeypatch.setattr(store.os, "access", lambda path, mode: mode != os.W_OK)
     else:
         folder.chmod(0o500)
     try:
