@@ -21,7 +21,8 @@ from memorag_integrations.decoding.cache import GrowingCache
 from memorag_integrations.decoding.writing import Sampling
 from memorag_integrations.documents import Document, Shard
 from memorag_integrations.errors import Cancelled, InputError, MemoryModelError
-from memorag_integrations.memories.beacon import BeaconMemory, FormedBeaconMemory
+from memorag_integrations.memories.beacon import BeaconMemory
+from memorag_integrations.memories.beacon_formed import FormedBeaconMemory
 from memorag_integrations.prompts.beacon import CHINESE, ENGLISH
 
 TEXT = "Mira kept the blue lantern in the attic. Joss sold it to a ferryman for nine coins. " * 12
