@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .errors import MemoRAGError as MemoRAGError
     from .evidence import Evidence as Evidence
     from .fusion import Fusion as Fusion
+    from .memories.beacon import BeaconMemory as BeaconMemory
     from .memories.gist import GistMemory as GistMemory
     from .memories.huggingface import HuggingFaceLLM as HuggingFaceLLM
     from .memories.llm import LLMMemory as LLMMemory
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Answer": "writer",
+    "BeaconMemory": "memories.beacon",
     "Clue": "clues",
     "Document": "documents",
     "Evidence": "evidence",

@@ -14,6 +14,7 @@ EMBEDDERS = {
     "sentence-transformers": "memorag_integrations.index.embedders:SentenceTransformerEmbedder",
 }
 MEMORY_MODELS = {
+    "beacon": "memorag_integrations.memories.beacon:BeaconMemory",
     "activation": "memorag_integrations.memories.activation:ActivationMemoryModel",
     "gist": "memorag_integrations.memories.gist:GistMemory",
     "llm": "memorag_integrations.memories.llm:LLMMemory",

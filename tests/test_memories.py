@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from memorag_integrations.decoding.writing import Sampling
 from memorag_integrations.memories.activation import ActivationMemoryModel
+from memorag_integrations.memories.beacon import BeaconMemory
 from memorag_integrations.memories.cache import CachedMemoryModel
 from memorag_integrations.memories.gist import GistMemory
 from memorag_integrations.memories.llm import LLMMemory
 
+from .beacon.tiny import make_checkpoint
 from .memory_contract import MemoryContract, Subject
 from .scripted import ScriptedLLM, lang_chain_llm, llama_index_llm, text_of
 
@@ -42,8 +47,18 @@ def llama_index(folder: Path) -> LLMMemory:
     return make(llama_index_llm(reader))
 
 
+@cache
+def checkpoint() -> str:
+    return str(make_checkpoint(Path(tempfile.mkdtemp(prefix="beacon-")), max_position_embeddings=4096))
+
+
+def beacon(folder: Path) -> BeaconMemory:
+    return BeaconMemory(checkpoint(), device="cpu", sampling=Sampling(max_tokens=16))
+
+
 MEMORIES = {
     "llm, cached": Subject(lambda folder: CachedMemoryModel(LLMMemory(ScriptedLLM(reader)))),
+    "beacon": Subject(beacon),
     "activation": Subject(lambda folder: ActivationMemoryModel(), asks=False),
     "llm": Subject(lambda folder: LLMMemory(ScriptedLLM(reader))),
     "llm, split": Subject(lambda folder: LLMMemory(ScriptedLLM(reader, 1300), reply_tokens=128)),

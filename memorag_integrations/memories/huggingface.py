@@ -146,7 +146,7 @@ class HuggingFaceLLM(LLM):
                 self._complete(prompt, max_tokens, stop, streamer)
             except BaseException as error:
                 failed.append(error)
-                streamer.end()  # type: ignore[no-untyped-call]
+                streamer.end()
 
         thread = threading.Thread(target=work, name="memorag-stream", daemon=True)
         thread.start()

@@ -1,0 +1,1 @@
+"""Decoding over a long, shared, uncopied prefix: growing caches, attention in parts, branches, sampling."""
