@@ -1,236 +1,46 @@
-"""A memory on disk: `memory.safetensors` (keys and values) and `memory.json` (everything else).
-
-| tensor                          | stored                 | what                                                      |
-|---------------------------------|------------------------|-----------------------------------------------------------|
-| `keys.N`, `values.N`            | same, bfloat16         | [1, kv heads, entries, head size], layer N; open window last |
-| `keys.N`, `values.N`            | int8, int4             | the memory's entries, quantised in groups along the head  |
-| `….scale`, `….least`            | int8, int4             | bfloat16, one a group; `least` for int4                   |
-| `….open`                        | int8, int4             | the open window's entries, as they were                   |
-"""
+"""A beacon memory on disk: the files of `decoding.storage`, and its layout's numbers in the manifest."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
+from ..decoding import storage as stored
 from ..decoding.branches import Entries
-from ..errors import InputError, MemoryModelError
+from ..decoding.storage import check_storage, check_whole, read_manifest
+from ..errors import MemoryModelError
 from .layout import Layout
 
-Storage = Literal["same", "bfloat16", "int8", "int4"]
-TENSORS, MANIFEST = "memory.safetensors", "memory.json"
-VERSION = 1
-GROUP = 32
-SAMPLES, SAMPLE_BYTES = 256, 4096
-
-
-def check_storage(storage: str) -> None:
-    """Raises InputError for a way to store that there is not."""
-    if storage not in get_args(Storage):
-        raise InputError(f"Expected storage out of {', '.join(get_args(Storage))}, found {storage!r}.")
+__all__ = ["check_storage", "check_whole", "load", "read_manifest", "save"]
 
 
 def save(
     path: Path, entries: Entries, layout: Layout, storage: str, fingerprint: str, about: Mapping[str, Any]
 ) -> None:
-    """Write a memory to a new folder.
+    """Write a memory to a new folder; see `decoding.storage.save`. The open window's entries are kept as they are.
 
     Args:
-        path: Does not exist yet; nothing is left there on failure.
-        entries: Keys and values of each layer.
         layout: Its numbers.
-        storage: See the table above.
-        fingerprint: Of the model that made it.
-        about: Goes into the manifest too: what that is made of, over which text, ….
-
-    Raises:
-        InputError: Where `path` exists.
-        MemoryModelError: Where it cannot be written.
     """
-    check_storage(storage)
-    if path.exists():
-        raise InputError(f"Expected {path} not to exist yet, found something there. Nothing was written.")
-    tensors: dict[str, Tensor] = {}
-    for i, pair in enumerate(entries):
-        for name, tensor in zip((f"keys.{i}", f"values.{i}"), pair, strict=True):
-            tensors.update(_encode(name, tensor, layout.memory, storage))
-    try:
-        path.mkdir(parents=True)
-    except OSError as error:
-        raise MemoryModelError(f"The memory could not be written to {path} ({error}). Pass another folder.") from error
-    try:
-        save_file(tensors, path / TENSORS, metadata={"format": "pt"})
-        manifest = {
-            "version": VERSION,
-            "fingerprint": fingerprint,
-            "storage": storage,
-            "layers": len(entries),
-            "layout": layout.to_json(),
-            "about": dict(about),
-            "bytes": (path / TENSORS).stat().st_size,
-            "sample": _sample(path / TENSORS),
-        }
-        manifest["seal"] = _seal(manifest)
-        (path / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-    except (OSError, SafetensorError) as error:
-        for name in (TENSORS, MANIFEST):
-            (path / name).unlink(missing_ok=True)
-        path.rmdir()
-        raise MemoryModelError(f"The memory could not be written to {path} ({error}). Make room there.") from error
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a stored memory; see `check_whole`.
-
-    Raises:
-        MemoryModelError: Where it is missing, no manifest, or of another version.
-    """
-    try:
-        manifest: Any = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise MemoryModelError(f"No memory can be read at {path} ({error}). Memorize the text again.") from error
-    version = manifest.get("version") if isinstance(manifest, dict) else None
-    if version != VERSION or not isinstance(manifest.get("about"), dict) or "fingerprint" not in manifest:
-        raise MemoryModelError(
-            f"Expected the manifest of a beacon memory of version {VERSION} at {path}, found version {version!r}. "
-            f"Memorize the text again."
-        )
-    return dict(manifest)
-
-
-def check_whole(path: Path, manifest: Mapping[str, Any]) -> None:
-    """Whether a manifest and the tensors beside it are as they were written.
-
-    Raises:
-        MemoryModelError: Where either was cut short or changed.
-    """
-    if manifest.get("seal") != _seal(manifest):
-        raise MemoryModelError(
-            f"The manifest {path / MANIFEST} was changed after it was written. Memorize the text again."
-        )
-    tensors = path / TENSORS
-    size = tensors.stat().st_size if tensors.is_file() else 0
-    if size != manifest["bytes"] or _sample(tensors) != manifest["sample"]:
-        raise MemoryModelError(
-            f"Expected {manifest['bytes']:,} bytes in {tensors} as they were written, found {size:,} or others: "
-            f"the file was cut short or changed. Memorize the text again."
-        )
+    numbers, left = layout.to_json(), layout.entries - layout.memory
+    stored.save(path, entries, storage, fingerprint, about, layout=numbers, open_entries=left)
 
 
 def load(path: Path, manifest: Mapping[str, Any], dtype: torch.dtype, device: torch.device) -> tuple[Layout, Entries]:
-    """The layout and entries of a stored memory.
-
-    On the CPU, and stored in the dtype asked for, the tensors stay in the mapped file: pages are read when used.
+    """The layout and entries of a stored memory; see `decoding.storage.load`.
 
     Raises:
         MemoryModelError: Where the tensors are not what the manifest says.
     """
+    entries = stored.load(path, manifest, dtype, device)
     try:
         layout = Layout.from_json(manifest["layout"])
-        with safe_open(path / TENSORS, "pt", device=str(device)) as file:
-            names = set(file.keys())
-
-            def get(name: str) -> Tensor | None:
-                return file.get_tensor(name) if name in names else None
-
-            entries = [
-                (
-                    _decode(f"keys.{i}", get, manifest["storage"], dtype),
-                    _decode(f"values.{i}", get, manifest["storage"], dtype),
-                )
-                for i in range(manifest["layers"])
-            ]
         shapes = {tuple(tensor.shape) for pair in entries for tensor in pair}
         if len(shapes) != 1 or next(iter(shapes))[2] != layout.entries:
             raise ValueError(f"expected {layout.entries} entries in every layer, found shapes {shapes}")
-    except torch.OutOfMemoryError as error:
-        raise MemoryModelError(f"The memory at {path} does not fit on {device}: {error}") from error
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise MemoryModelError(f"The memory at {path} cannot be read ({error}). Memorize the text again.") from error
     return layout, entries
-
-
-def _encode(name: str, tensor: Tensor, memory: int, storage: str) -> dict[str, Tensor]:
-    tensor = tensor.detach().cpu()
-    if storage == "same":
-        return {name: tensor.contiguous()}
-    if storage == "bfloat16":
-        return {name: tensor.to(torch.bfloat16).contiguous()}
-    quantise = _to_int8 if storage == "int8" else _to_int4
-    parts = {f"{name}{suffix}": part for suffix, part in quantise(tensor[:, :, :memory]).items()}
-    return {**parts, f"{name}.open": tensor[:, :, memory:].contiguous()}
-
-
-def _decode(name: str, get: Callable[[str], Tensor | None], storage: str, dtype: torch.dtype) -> Tensor:
-    tensor = get(name)
-    if tensor is None:
-        raise ValueError(f"no tensor {name}")
-    if storage in ("same", "bfloat16"):
-        return tensor.to(dtype)
-    scale, least, rest = get(f"{name}.scale"), get(f"{name}.least"), get(f"{name}.open")
-    if scale is None or rest is None or (storage == "int4" and least is None):
-        raise ValueError(f"no scale of {name}")
-    memory = _from_int8(tensor, scale) if least is None else _from_int4(tensor, scale, least)
-    return torch.cat((memory.to(dtype), rest.to(dtype)), 2)
-
-
-def _groups(tensor: Tensor) -> Tensor:
-    """[..., head size] → float32 [..., groups, group]."""
-    size = tensor.shape[-1]
-    group = GROUP if size % GROUP == 0 else size
-    return tensor.float().reshape(*tensor.shape[:-1], size // group, group)
-
-
-def _to_int8(tensor: Tensor) -> dict[str, Tensor]:
-    grouped = _groups(tensor)
-    scale = (grouped.abs().amax(-1, keepdim=True) / 127).to(torch.bfloat16)
-    steps = (grouped / scale.float().clamp_min(1e-30)).round_().clamp_(-127, 127).to(torch.int8)
-    return {"": steps.reshape(tensor.shape), ".scale": scale.squeeze(-1)}
-
-
-def _from_int8(steps: Tensor, scale: Tensor) -> Tensor:
-    grouped = steps.reshape(*scale.shape, -1).float() * scale.float().unsqueeze(-1)
-    return grouped.reshape(steps.shape)
-
-
-def _to_int4(tensor: Tensor) -> dict[str, Tensor]:
-    grouped = _groups(tensor)
-    least = grouped.amin(-1, keepdim=True).to(torch.bfloat16)
-    scale = ((grouped.amax(-1, keepdim=True) - least.float()) / 15).to(torch.bfloat16)
-    steps = ((grouped - least.float()) / scale.float().clamp_min(1e-30)).round_().clamp_(0, 15).to(torch.uint8)
-    flat = steps.reshape(*tensor.shape[:-1], -1, 2)
-    return {"": flat[..., 0] | flat[..., 1] << 4, ".scale": scale.squeeze(-1), ".least": least.squeeze(-1)}
-
-
-def _from_int4(packed: Tensor, scale: Tensor, least: Tensor) -> Tensor:
-    steps = torch.stack((packed & 15, packed >> 4), -1).reshape(*scale.shape, -1).float()
-    grouped = steps * scale.float().unsqueeze(-1) + least.float().unsqueeze(-1)
-    return grouped.reshape(*packed.shape[:-1], -1)
-
-
-def _sample(path: Path) -> str:
-    """Hash of the header and of 256 stretches of 4 KiB: hashing all of some gigabytes would take longer than the load."""
-    digest = hashlib.sha256()
-    if not path.is_file():
-        return ""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        header = min(int.from_bytes(file.read(8), "little"), size)
-        digest.update(file.read(header))
-        for i in range(SAMPLES):
-            file.seek(max(0, size - SAMPLE_BYTES) * i // (SAMPLES - 1))
-            digest.update(file.read(SAMPLE_BYTES))
-    return digest.hexdigest()
-
-
-def _seal(manifest: Mapping[str, Any]) -> str:
-    kept = {key: value for key, value in manifest.items() if key != "seal"}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()

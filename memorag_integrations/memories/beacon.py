@@ -14,13 +14,13 @@ from typing import Any
 import torch
 
 from ..beacon import storage as stored
-from ..beacon.chat import Chat, load_chat, tokenizer_fingerprint
 from ..beacon.checkpoint import Checkpoint, load_decoder, open_checkpoint, pick_device, pick_dtype
 from ..beacon.decoder import BeaconDecoder, BeaconState
 from ..beacon.layout import Layout, check_reach, reach
 from ..beacon.size import Shape, free_bytes
 from ..contracts import LLM, Config, MemoryModel, Progress
 from ..decoding.branches import Entries
+from ..decoding.chat import Chat, load_chat, tokenizer_fingerprint
 from ..decoding.writing import Sampling
 from ..documents import Shard, clean_text
 from ..errors import Cancelled, InputError, MemoryModelError

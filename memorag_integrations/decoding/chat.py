@@ -95,7 +95,7 @@ def load_chat(folder: Path, config_ends: Any) -> Chat:
         ) from error
     if not getattr(tokenizer, "chat_template", None):
         raise MemoryModelError(
-            f"Expected a chat template with the tokenizer in {folder}, found none: memory checkpoints are spoken to "
+            f"Expected a chat template with the tokenizer in {folder}, found none: the model is spoken to "
             f"through it. Use an instruct checkpoint, or put chat_template.jinja beside tokenizer_config.json."
         )
     ends = [config_ends, tokenizer.eos_token_id]
