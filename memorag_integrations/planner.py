@@ -115,7 +115,7 @@ def plan(
         InputError: For a number of tokens below 1, or ratios below 1.
         MemoryModelError: Where no option will do, with the remedy; or where config.json is not a beacon checkpoint's.
     """
-    from .beacon.checkpoint import config_alone, pick_device, pick_dtype
+    from .decoding.checkpoint import config_alone, pick_device, pick_dtype
 
     if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 1:
         raise InputError(f"Expected a text of at least 1 token, found {tokens!r}.")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..decoding.attention import Prefix
 from ..decoding.cache import GrowingCache
+from ..decoding.checkpoint import FAMILIES
 from ..decoding.matmul import quicken
 from ..errors import InputError, MemoryModelError
 from .compaction import compact
@@ -21,8 +22,6 @@ from .projection import Route, RoutedLinear
 from .rope import check_rope
 from .settings import BeaconSettings
 
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
-"""Families whose attention is known to fit: separate q/k/v projections and half-split RoPE. A test forms with each."""
 EMBEDDING = "model.beacon_embed_tokens.weight"
 
 

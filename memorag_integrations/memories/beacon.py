@@ -14,13 +14,14 @@ from typing import Any
 import torch
 
 from ..beacon import storage as stored
-from ..beacon.checkpoint import Checkpoint, load_decoder, open_checkpoint, pick_device, pick_dtype
+from ..beacon.checkpoint import BeaconCheckpoint, load_decoder, open_checkpoint
 from ..beacon.decoder import BeaconDecoder, BeaconState
 from ..beacon.layout import Layout, check_reach, reach
 from ..beacon.size import Shape, free_bytes
 from ..contracts import LLM, Config, MemoryModel, Progress
 from ..decoding.branches import Entries
 from ..decoding.chat import Chat, load_chat, tokenizer_fingerprint
+from ..decoding.checkpoint import pick_device, pick_dtype
 from ..decoding.writing import Sampling
 from ..documents import Shard, clean_text
 from ..errors import Cancelled, InputError, MemoryModelError
@@ -111,7 +112,7 @@ class BeaconMemory(MemoryModel):
         }
 
     @cached_property
-    def checkpoint(self) -> Checkpoint:
+    def checkpoint(self) -> BeaconCheckpoint:
         """The checkpoint's folder and configuration, without its weights."""
         return open_checkpoint(
             self.model_name_or_path, revision=self.revision, token=self.token, cache_dir=self.cache_dir
