@@ -508,14 +508,14 @@ def test_settings_this_machine_cannot_follow(folder: Path, settings: dict[str, A
 
 
 def test_a_device_without_room(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("memorag_integrations.memories.beacon.free_bytes", lambda device: 1000)
+    monkeypatch.setattr("memorag_integrations.memories.checkpoint.free_bytes", lambda device: 1000)
     with pytest.raises(MemoryModelError, match=r"GiB free on cpu"):
         BeaconMemory(str(folder), device="cpu").form(SHARD)
 
 
 def test_a_device_without_room_for_the_memory(model: BeaconMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     model.decoder  # noqa: B018
-    monkeypatch.setattr("memorag_integrations.memories.beacon.free_bytes", lambda device: 1000)
+    monkeypatch.setattr("memorag_integrations.memories.checkpoint.free_bytes", lambda device: 1000)
     with pytest.raises(MemoryModelError, match=r"to memorize [\d,]+ tokens at ratio 4.*larger ratio"):
         model.form(SHARD)
 

@@ -1,4 +1,4 @@
-"""The beacon memory's model as the writer of answers, as in the original: prompts longer than a window are compressed."""
+"""A memory's model as the writer of answers, as in the original; a beacon's prompts beyond a window are compressed."""
 
 from __future__ import annotations
 
@@ -8,36 +8,32 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import torch
-
-from ..beacon.branching import BeaconBranches
-from ..beacon.layout import reach
 from ..clues import Usage
 from ..contracts import LLM, Completion
 from ..decoding.writing import Transcript, write
 from ..documents import clean_text
 
 if TYPE_CHECKING:
-    from .beacon import BeaconMemory
+    from .checkpoint import CheckpointMemoryModel
 
 
 @dataclass(frozen=True)
-class BeaconLLM(LLM):
-    """A beacon checkpoint asked without a memory: the prompt is all it reads, in windows like any text.
+class CheckpointLLM(LLM):
+    """A checkpoint asked without a memory: the prompt is all it reads.
 
     Args:
-        model: Whose weights, ratio and sampling are used.
+        model: Whose weights, settings and sampling are used.
     """
 
-    model: BeaconMemory
+    model: CheckpointMemoryModel
 
     @property
     def name(self) -> str:
-        return f"beacon {self.model.model_name_or_path}"
+        return f"{self.model.kind} {self.model.model_name_or_path}"
 
     @property
     def context_window(self) -> int | None:
-        return reach(self.model.checkpoint.settings.window, min(self.model.ratios), self.model.shape.max_positions)
+        return self.model.reach
 
     def complete(self, prompt: str, *, max_tokens: int | None = None) -> Completion:
         """The reply to one user message.
@@ -63,14 +59,11 @@ class BeaconLLM(LLM):
             yield piece
 
     def _writing(self, prompt: str, max_tokens: int | None) -> tuple[Transcript, int, Iterator[tuple[int, str]]]:
-        model, decoder = self.model, self.model.decoder
+        model = self.model
         sampling = model.settled_sampling
         sampling = replace(sampling, max_tokens=max_tokens or sampling.max_tokens)
         ids = model.chat.task(model.chat.plain(clean_text(prompt)))
-        shape = model.shape
-        nothing = torch.empty(1, shape.kv_heads, 0, shape.head_size, dtype=decoder.dtype, device=decoder.device)
-        layout = decoder.start(model.ratios).layout
-        branches = BeaconBranches(decoder, layout, [(nothing, nothing)] * shape.layers, 1)
+        branches = model.branches_of_nothing()
         branches.check([len(ids) + sampling.max_tokens])
         transcript = Transcript(model.chat.text, sampling, model.chat.ends)
         return transcript, len(ids), write(branches, [ids], [transcript])
