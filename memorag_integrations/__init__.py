@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .memories.gist import GistMemory as GistMemory
     from .memories.huggingface import HuggingFaceLLM as HuggingFaceLLM
     from .memories.llm import LLMMemory as LLMMemory
+    from .memories.longcontext import LongContextMemory as LongContextMemory
     from .writer import Answer as Answer
     from .writer import Writer as Writer
 
@@ -32,6 +33,7 @@ _HOME = {
     "Grounding": "clues",
     "HuggingFaceLLM": "memories.huggingface",
     "LLMMemory": "memories.llm",
+    "LongContextMemory": "memories.longcontext",
     "MemoRAG": "engine",
     "MemoRAGError": "errors",
     "Passage": "documents",

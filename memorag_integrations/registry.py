@@ -18,6 +18,7 @@ MEMORY_MODELS = {
     "activation": "memorag_integrations.memories.activation:ActivationMemoryModel",
     "gist": "memorag_integrations.memories.gist:GistMemory",
     "llm": "memorag_integrations.memories.llm:LLMMemory",
+    "longcontext": "memorag_integrations.memories.longcontext:LongContextMemory",
 }
 LANGUAGE_MODELS = {
     "huggingface": "memorag_integrations.memories.huggingface:HuggingFaceLLM",

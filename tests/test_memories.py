@@ -15,6 +15,7 @@ from memorag_integrations.memories.beacon import BeaconMemory
 from memorag_integrations.memories.cache import CachedMemoryModel
 from memorag_integrations.memories.gist import GistMemory
 from memorag_integrations.memories.llm import LLMMemory
+from memorag_integrations.memories.longcontext import LongContextMemory
 
 from .beacon.tiny import make_checkpoint
 from .memory_contract import MemoryContract, Subject
@@ -56,9 +57,19 @@ def beacon(folder: Path) -> BeaconMemory:
     return BeaconMemory(checkpoint(), device="cpu", sampling=Sampling(max_tokens=16))
 
 
+def long_context(folder: Path) -> LongContextMemory:
+    return LongContextMemory(checkpoint(), device="cpu", sampling=Sampling(max_tokens=16))
+
+
+def long_context_parts(folder: Path) -> LongContextMemory:
+    return LongContextMemory(checkpoint(), device="cpu", sampling=Sampling(max_tokens=16), context_window=2300)
+
+
 MEMORIES = {
     "llm, cached": Subject(lambda folder: CachedMemoryModel(LLMMemory(ScriptedLLM(reader)))),
     "beacon": Subject(beacon),
+    "long context": Subject(long_context),
+    "long context, parts": Subject(long_context_parts),
     "activation": Subject(lambda folder: ActivationMemoryModel(), asks=False),
     "llm": Subject(lambda folder: LLMMemory(ScriptedLLM(reader))),
     "llm, split": Subject(lambda folder: LLMMemory(ScriptedLLM(reader, 1300), reply_tokens=128)),

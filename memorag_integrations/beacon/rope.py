@@ -10,10 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..decoding.families import FIXED_FREQUENCIES
 from ..errors import MemoryModelError
-
-FIXED_FREQUENCIES = ("default", "linear", "llama3", "yarn")
-"""RoPE types whose frequencies do not depend on the length read so far."""
 
 
 def check_rope(config: Any) -> None:

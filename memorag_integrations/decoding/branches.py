@@ -25,7 +25,7 @@ class SharedPrefix:
     """What all branches see, and behind it a tail that each sees until it leaves it behind.
 
     Args:
-        entries: The frozen keys and values.
+        entries: The frozen keys and values; none at all for branches that start from nothing.
         tail: How many of the last entries are the tail.
         branches: How many.
     """
@@ -48,6 +48,8 @@ class SharedPrefix:
         self._mask = hidden.unsqueeze(1).expand(-1, self.tail) if mixed else None
 
     def parts(self, layer: int) -> list[Part]:
+        if not self.length:
+            return []
         keys, values = self.entries[layer]
         parts = [Part(keys[:, :, : self._end], values[:, :, : self._end])] if self._end else []
         if self._mask is not None:

@@ -35,7 +35,7 @@ class FormedBeaconMemory(PromptedMemory):
     entries: Entries = field(repr=False)
 
     @property
-    def parts(self) -> Sequence[Part]:
+    def parts(self) -> Sequence[Part]:  # type: ignore[override]
         return (Part((0, len(self.text)), self.layout.tokens),)
 
     def branches(self, part: int, count: int) -> BeaconBranches:

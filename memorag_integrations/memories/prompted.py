@@ -58,17 +58,14 @@ class PromptedMemory(Memory):
     Args:
         model: What made it.
         shard: The text.
+        parts: In the order of the text, at least one.
         entries: Keys and values of each layer, [1, kv heads, entries, head size]; one part's layers after another's.
     """
 
     model: CheckpointMemoryModel
     shard: Shard
+    parts: Sequence[Part]
     entries: Entries
-
-    @property
-    @abstractmethod
-    def parts(self) -> Sequence[Part]:
-        """In the order of the text, at least one."""
 
     @abstractmethod
     def branches(self, part: int, count: int) -> Branches:
