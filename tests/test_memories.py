@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -57,12 +58,16 @@ def beacon(folder: Path) -> BeaconMemory:
     return BeaconMemory(checkpoint(), device="cpu", sampling=Sampling(max_tokens=16))
 
 
+BRIEF = {"reading": "{text}", "acknowledgement": "Yes.", "spans": "Where? {question}", "questions": "What? {question}"}
+BRIEF |= {"answer": "{question}", "key_points": "What is said?"}
+
+
 def long_context(folder: Path) -> LongContextMemory:
-    return LongContextMemory(checkpoint(), device="cpu", sampling=Sampling(max_tokens=16))
+    return LongContextMemory(checkpoint(), device="cpu", prompts=BRIEF, sampling=Sampling(max_tokens=8))
 
 
 def long_context_parts(folder: Path) -> LongContextMemory:
-    return LongContextMemory(checkpoint(), device="cpu", sampling=Sampling(max_tokens=16), context_window=2300)
+    return replace(long_context(folder), context_window=1400)
 
 
 MEMORIES = {

@@ -74,6 +74,13 @@ class CheckpointMemoryModel(MemoryModel):
             raise InputError(f"Expected language out of {', '.join(LANGUAGES)}, found {self.language!r}.")
         if isinstance(self.prompts, str) and self.prompts not in ("ours", "memorag"):
             raise InputError(f"Expected prompts 'ours', 'memorag' or BeaconPrompts, found {self.prompts!r}.")
+        if isinstance(self.prompts, Mapping):
+            try:
+                self.prompts = BeaconPrompts(**self.prompts)
+            except TypeError as error:
+                raise InputError(
+                    f"Expected prompts with the fields of BeaconPrompts, found others: {error}."
+                ) from error
         if self.bits not in (None, 8, 4):
             raise InputError(f"Expected bits to be 8, 4 or None, found {self.bits!r}.")
         self.settled_sampling = _sampling(self.sampling)
@@ -127,7 +134,8 @@ class CheckpointMemoryModel(MemoryModel):
         """The prompts in use."""
         if isinstance(self.prompts, str):
             return LANGUAGES[self.language] if self.prompts == "ours" else installed_prompts(self.language)
-        return self.prompts if isinstance(self.prompts, BeaconPrompts) else BeaconPrompts(**self.prompts)
+        assert isinstance(self.prompts, BeaconPrompts)  # a mapping was made one at the start
+        return self.prompts
 
     @cached_property
     def weights_hash(self) -> str:
