@@ -16,7 +16,7 @@ import numpy as np
 from . import fusion as fusing
 from . import registry, store
 from .answering import Answering
-from .clues import Recall, merge_recalls, weighted
+from .clues import Grounding, Recall, merge_recalls, weighted
 from .contracts import LLM, Embedder, Floats, Memory, MemoryModel, Progress, Scores
 from .corpus import Corpus, Split, form_corpus
 from .documents import Document, Splitter, clean_text, read_documents
@@ -281,6 +281,7 @@ class MemoRAG(Persisting, Answering):
     ) -> list[Evidence]:
         query, clues = every[0], every[1:]
         weights = fusing.clue_weights(query, clues, [groundedness(recall, clue.text) for clue in clues])
+        clues = [fusing.placed(clue, place_of(recall, clue.text)) for clue in clues]
         said = weighted(recall, {clue.text: weight for clue, weight in zip(clues, weights, strict=True)})
         fused = fusing.rank(query, clues, weights, self.fusion)
         return finish(corpus, fused, Reasons(query, clues, weights, said), selection, merge)
@@ -316,12 +317,18 @@ def to_search(recall: Recall) -> list[str]:
     return list(dict.fromkeys(c.text for c in recall.clues if c.text != recall.query)) if recall.fuse else []
 
 
+def place_of(recall: Recall, text: str) -> Grounding | None:
+    """The best place that the clue of this text was found at."""
+    places = [clue.grounding for clue in recall.clues if clue.text == text and clue.grounding]
+    return max(places, key=lambda place: place.score, default=None)
+
+
 def groundedness(recall: Recall, text: str) -> float:
     """How well the clue of this text is grounded; a surrogate question need not be."""
-    said = [clue for clue in recall.clues if clue.text == text]
-    if all(clue.kind == "question" for clue in said):
+    if all(clue.kind == "question" for clue in recall.clues if clue.text == text):
         return fusing.UNGROUNDED
-    return max(clue.grounding.score if clue.grounding else 0.0 for clue in said)
+    place = place_of(recall, text)
+    return place.score if place else 0.0
 
 
 def with_query(scores: Scores, vectors: Floats | None) -> Floats | None:

@@ -74,6 +74,10 @@ def test_every_extra_is_in_the_table():
     assert extras <= set(re.findall(r"^\| `([a-z-]+)` \|", README, re.MULTILINE))
 
 
+def test_nothing_is_left_to_fill_in():
+    assert not re.search(r"TABLE|TODO|FIXME|XXX", PAGES)
+
+
 def test_every_linked_file_exists():
     for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", PAGES):
         assert (ROOT / link).exists(), link
