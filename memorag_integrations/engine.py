@@ -42,8 +42,8 @@ class MemoRAG(Persisting, Answering):
     """A memory over a corpus, and evidence by the clues it gives (Qian et al., MemoRAG, arXiv 2409.05591).
 
     Args:
-        memory: What forms the memory: a model object, or a name out of `registry.MEMORY_MODELS`. The default needs no
-            model weights.
+        memory: What forms the memory: a model object such as `LLMMemory(llm)`, or the name of one that needs no
+            settings. The default needs no model weights.
         generator: The language model that writes answers and summaries, or a `Writer` with its settings; by default the
             memory's own, where it has one.
         embedder: For dense scores: an object, "minilm" (the `embedded` extra), the name or path of any
@@ -71,9 +71,7 @@ class MemoRAG(Persisting, Answering):
         shards: int = 8,
         clues: int = 10,
     ) -> None:
-        self.memory_model: MemoryModel = (
-            registry.resolve(registry.MEMORY_MODELS, memory)() if isinstance(memory, str) else memory
-        )
+        self.memory_model: MemoryModel = _named(memory) if isinstance(memory, str) else memory
         if not isinstance(self.memory_model, MemoryModel):
             raise InputError(
                 f"memory must be a memory model (form, load, fingerprint, capacity, config) or one of "
@@ -350,6 +348,17 @@ def check_query(query: str) -> str:
     if not isinstance(query, str) or not query.strip():
         raise InputError(f"A query must be a text that is not blank, found {query!r}.")
     return clean_text(query.strip())
+
+
+def _named(memory: str) -> MemoryModel:
+    model = registry.resolve(registry.MEMORY_MODELS, memory)
+    try:
+        made: MemoryModel = model()
+    except TypeError as error:
+        raise InputError(
+            f"The memory {memory!r} needs settings of its own. Pass the object: {model.__name__}(…)."
+        ) from error
+    return made
 
 
 def _ask(memory: Memory, scores: Scores) -> Recall:

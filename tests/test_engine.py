@@ -581,3 +581,8 @@ def test_a_query_that_shares_no_term_with_the_corpus_is_said(documents, caplog):
     caplog.clear()
     assert memo.retrieve(documents[0].text[:60], 2)
     assert not caplog.text
+
+
+def test_a_memory_that_needs_settings_is_not_made_by_name():
+    with pytest.raises(InputError, match=r"LLMMemory\(…\)"):
+        MemoRAG("llm")
