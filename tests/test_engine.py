@@ -583,6 +583,7 @@ def test_a_query_that_shares_no_term_with_the_corpus_is_said(documents, caplog):
     assert not caplog.text
 
 
-def test_a_memory_that_needs_settings_is_not_made_by_name():
-    with pytest.raises(InputError, match=r"LLMMemory\(…\)"):
-        MemoRAG("llm")
+@pytest.mark.parametrize(("name", "said"), [("llm", r"LLMMemory\(llm\)"), ("beacon", r"BeaconMemory\(…\)")])
+def test_a_memory_that_needs_settings_is_not_made_by_name(name, said):
+    with pytest.raises(InputError, match=said):
+        MemoRAG(name)
