@@ -14,10 +14,11 @@ EMBEDDERS = {
     "sentence-transformers": "memorag_integrations.index.embedders:SentenceTransformerEmbedder",
 }
 MEMORY_MODELS = {
-    "beacon": "memorag_integrations.memories.beacon:BeaconMemory",
     "activation": "memorag_integrations.memories.activation:ActivationMemoryModel",
+    "beacon": "memorag_integrations.memories.beacon:BeaconMemory",
     "gist": "memorag_integrations.memories.gist:GistMemory",
     "llm": "memorag_integrations.memories.llm:LLMMemory",
+    "random": "memorag_integrations.memories.random:RandomMemoryModel",
 }
 LANGUAGE_MODELS = {
     "huggingface": "memorag_integrations.memories.huggingface:HuggingFaceLLM",

@@ -15,6 +15,7 @@ from memorag_integrations.memories.beacon import BeaconMemory
 from memorag_integrations.memories.cache import CachedMemoryModel
 from memorag_integrations.memories.gist import GistMemory
 from memorag_integrations.memories.llm import LLMMemory
+from memorag_integrations.memories.random import RandomMemoryModel
 
 from .beacon.tiny import make_checkpoint
 from .memory_contract import MemoryContract, Subject
@@ -60,6 +61,7 @@ MEMORIES = {
     "llm, cached": Subject(lambda folder: CachedMemoryModel(LLMMemory(ScriptedLLM(reader)))),
     "beacon": Subject(beacon),
     "activation": Subject(lambda folder: ActivationMemoryModel(), asks=False),
+    "random": Subject(lambda folder: RandomMemoryModel(), asks=False),
     "llm": Subject(lambda folder: LLMMemory(ScriptedLLM(reader))),
     "llm, split": Subject(lambda folder: LLMMemory(ScriptedLLM(reader, 1300), reply_tokens=128)),
     "llm, LlamaIndex": Subject(llama_index),
