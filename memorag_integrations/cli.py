@@ -27,6 +27,7 @@ Examples:
   memorag retrieve "Who could have known?" --store book.memo --budget 4000 --json
   memorag answer "Who could have known?" --store book.memo --model models/qwen2.5-1.5b-instruct
   memorag summarize --store book.memo --model models/qwen2.5-1.5b-instruct
+  memorag plan --model TommyChien/memorag-qwen2-7b-inst --tokens 200000
   memorag info --store book.memo
 """
 
@@ -67,8 +68,11 @@ def main(verbose: bool) -> None:
     show_default=True,
     help='"minilm" (the embedded extra), the name or path of a sentence-transformers model, or "none": BM25 alone.',
 )
-@click.option("--memory", default="activation", show_default=True, type=click.Choice(["activation", "llm", "gist"]))
-@click.option("--model", metavar="NAME", help="Folder or hub name of a Hugging Face language model, for llm and gist.")
+@click.option(
+    "--memory", default="activation", show_default=True, type=click.Choice(["activation", "llm", "gist", "beacon"])
+)
+@click.option("--model", metavar="NAME", help="Folder or hub name of the model, for every memory but the embedded one.")
+@click.option("--ratio", default=4, show_default=True, help="Raw tokens for one entry of a beacon memory.")
 @click.option("--language", default="auto", show_default=True, help="ISO 639-1 code of the texts.")
 @click.option("--passage-size", default=1000, show_default=True, help="Most characters of a passage.")
 def memorize(
@@ -77,6 +81,7 @@ def memorize(
     embedder: str,
     memory: str,
     model: str | None,
+    ratio: int,
     language: str,
     passage_size: int,
 ) -> None:
@@ -89,9 +94,10 @@ def memorize(
       memorag memorize notes/ book.txt --store book.memo
       memorag memorize handbook.md --store handbook.memo --embedder minilm
       memorag memorize book.txt --store book.memo --memory gist --model models/qwen2.5-1.5b-instruct
+      memorag memorize book.txt --store book.memo --memory beacon --model TommyChien/memorag-qwen2-7b-inst --ratio 4
     """
     memo = engine.MemoRAG(
-        _memory(memory, model),
+        _memory(memory, model, ratio),
         None if embedder == "none" else embedder,
         language=language,
         passage_size=passage_size,
@@ -211,16 +217,31 @@ def info(store: Path, as_json: bool) -> None:
         click.echo(f"{name.replace('_', ' ')}: {shown}")
 
 
-def _memory(kind: str, model: str | None) -> str | MemoryModel:
+@main.command()
+@click.option("--model", required=True, metavar="NAME", help="Folder or hub name of a beacon checkpoint.")
+@click.option("--tokens", required=True, type=int, help="Tokens of the text.")
+@click.option("--device", help="cpu, cuda, mps.  [default: the best at hand]")
+def plan(model: str, tokens: int, device: str | None) -> None:
+    """Say what a beacon memory will cost, and which ratio fits, before anything loads.
+
+    \b
+    Example:
+      memorag plan --model TommyChien/memorag-qwen2-7b-inst --tokens 200000
+    """
+    from .planner import plan as planned
+
+    click.echo(str(planned(model, tokens, device=device)))
+
+
+def _memory(kind: str, model: str | None, ratio: int) -> str | MemoryModel:
     if kind == "activation":
         if model is not None:
-            raise click.UsageError("--model is for --memory llm and gist; the embedded memory needs none.")
+            raise click.UsageError("--model is for the other memories; the embedded one needs none.")
         return kind
     if model is None:
-        raise click.UsageError(
-            f"--memory {kind} needs --model, the folder or hub name of a Hugging Face language model."
-        )
-    made: MemoryModel = registry.resolve(registry.MEMORY_MODELS, kind)(_language_model(model))
+        raise click.UsageError(f"--memory {kind} needs --model, the folder or hub name of its model.")
+    build = registry.resolve(registry.MEMORY_MODELS, kind)
+    made: MemoryModel = build(model, ratio=ratio) if kind == "beacon" else build(_language_model(model))
     return made
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from . import fusion as fusing
 from . import registry, store
 from .answering import Answering
-from .clues import Recall, merge_recalls, weighted
+from .clues import Grounding, Recall, merge_recalls, weighted
 from .contracts import LLM, Embedder, Floats, Memory, MemoryModel, Progress, Scores
 from .corpus import Corpus, Split, form_corpus
 from .documents import Document, Splitter, clean_text, read_documents
@@ -42,8 +42,8 @@ class MemoRAG(Persisting, Answering):
     """A memory over a corpus, and evidence by the clues it gives (Qian et al., MemoRAG, arXiv 2409.05591).
 
     Args:
-        memory: What forms the memory: a model object, or a name out of `registry.MEMORY_MODELS`. The default needs no
-            model weights.
+        memory: What forms the memory: a model object such as `LLMMemory(llm)`, or the name of one that needs no
+            settings. The default needs no model weights.
         generator: The language model that writes answers and summaries, or a `Writer` with its settings; by default the
             memory's own, where it has one.
         embedder: For dense scores: an object, "minilm" (the `embedded` extra), the name or path of any
@@ -71,9 +71,7 @@ class MemoRAG(Persisting, Answering):
         shards: int = 8,
         clues: int = 10,
     ) -> None:
-        self.memory_model: MemoryModel = (
-            registry.resolve(registry.MEMORY_MODELS, memory)() if isinstance(memory, str) else memory
-        )
+        self.memory_model: MemoryModel = _named(memory) if isinstance(memory, str) else memory
         if not isinstance(self.memory_model, MemoryModel):
             raise InputError(
                 f"memory must be a memory model (form, load, fingerprint, capacity, config) or one of "
@@ -281,6 +279,7 @@ class MemoRAG(Persisting, Answering):
     ) -> list[Evidence]:
         query, clues = every[0], every[1:]
         weights = fusing.clue_weights(query, clues, [groundedness(recall, clue.text) for clue in clues])
+        clues = [fusing.placed(clue, place_of(recall, clue.text)) for clue in clues]
         said = weighted(recall, {clue.text: weight for clue, weight in zip(clues, weights, strict=True)})
         fused = fusing.rank(query, clues, weights, self.fusion)
         return finish(corpus, fused, Reasons(query, clues, weights, said), selection, merge)
@@ -316,12 +315,18 @@ def to_search(recall: Recall) -> list[str]:
     return list(dict.fromkeys(c.text for c in recall.clues if c.text != recall.query)) if recall.fuse else []
 
 
+def place_of(recall: Recall, text: str) -> Grounding | None:
+    """The best place that the clue of this text was found at."""
+    places = [clue.grounding for clue in recall.clues if clue.text == text and clue.grounding]
+    return max(places, key=lambda place: place.score, default=None)
+
+
 def groundedness(recall: Recall, text: str) -> float:
     """How well the clue of this text is grounded; a surrogate question need not be."""
-    said = [clue for clue in recall.clues if clue.text == text]
-    if all(clue.kind == "question" for clue in said):
+    if all(clue.kind == "question" for clue in recall.clues if clue.text == text):
         return fusing.UNGROUNDED
-    return max(clue.grounding.score if clue.grounding else 0.0 for clue in said)
+    place = place_of(recall, text)
+    return place.score if place else 0.0
 
 
 def with_query(scores: Scores, vectors: Floats | None) -> Floats | None:
@@ -343,6 +348,17 @@ def check_query(query: str) -> str:
     if not isinstance(query, str) or not query.strip():
         raise InputError(f"A query must be a text that is not blank, found {query!r}.")
     return clean_text(query.strip())
+
+
+def _named(memory: str) -> MemoryModel:
+    model = registry.resolve(registry.MEMORY_MODELS, memory)
+    try:
+        made: MemoryModel = model()
+    except TypeError as error:
+        raise InputError(
+            f"The memory {memory!r} needs settings of its own. Pass the object: {model.__name__}(…)."
+        ) from error
+    return made
 
 
 def _ask(memory: Memory, scores: Scores) -> Recall:

@@ -17,12 +17,13 @@ soft maximum: it adds places, and cannot vote the query's down.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .clues import Grounding
 from .contracts import Candidates, Floats, Scores, Signals
 from .errors import InputError
 
@@ -113,6 +114,27 @@ def rank(query: Scores, clues: Sequence[Scores], weights: Sequence[float], fusio
         own = join(own, [np.asarray(clue.own, np.float64) for clue, _ in trusted], [weight for _, weight in trusted])
         around = region(own, query.candidates, fusion)
     return np.maximum(standardize(sharpen(own, fusion)), around).astype(np.float32)
+
+
+def placed(clue: Scores, grounding: Grounding | None) -> Scores:
+    """A clue's scores, with the place where it stands among its best passages, as far as it stands there for certain.
+
+    A clue in the model's own words may share few with the passage it speaks of; its grounding knows.
+    """
+    if grounding is None or not clue.own.size:
+        return clue
+    touched = [
+        row
+        for row, passage in enumerate(clue.candidates.passages)
+        if passage.document_id == grounding.document_id
+        and passage.start is not None
+        and passage.end is not None
+        and passage.start < grounding.end
+        and grounding.start < passage.end
+    ]
+    own = clue.own.copy()
+    own[touched] = np.maximum(own[touched], own.max() * min(1.0, 2 * grounding.score))
+    return replace(clue, own=own)
 
 
 def join(own: Doubles, clues: Sequence[Doubles], weights: Sequence[float]) -> Doubles:

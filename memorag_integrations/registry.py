@@ -14,11 +14,12 @@ EMBEDDERS = {
     "sentence-transformers": "memorag_integrations.index.embedders:SentenceTransformerEmbedder",
 }
 MEMORY_MODELS = {
-    "beacon": "memorag_integrations.memories.beacon:BeaconMemory",
     "activation": "memorag_integrations.memories.activation:ActivationMemoryModel",
+    "beacon": "memorag_integrations.memories.beacon:BeaconMemory",
     "gist": "memorag_integrations.memories.gist:GistMemory",
     "llm": "memorag_integrations.memories.llm:LLMMemory",
     "longcontext": "memorag_integrations.memories.longcontext:LongContextMemory",
+    "random": "memorag_integrations.memories.random:RandomMemoryModel",
 }
 LANGUAGE_MODELS = {
     "huggingface": "memorag_integrations.memories.huggingface:HuggingFaceLLM",

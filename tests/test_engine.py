@@ -581,3 +581,9 @@ def test_a_query_that_shares_no_term_with_the_corpus_is_said(documents, caplog):
     caplog.clear()
     assert memo.retrieve(documents[0].text[:60], 2)
     assert not caplog.text
+
+
+@pytest.mark.parametrize(("name", "said"), [("llm", r"LLMMemory\(llm\)"), ("beacon", r"BeaconMemory\(…\)")])
+def test_a_memory_that_needs_settings_is_not_made_by_name(name, said):
+    with pytest.raises(InputError, match=said):
+        MemoRAG(name)

@@ -1,6 +1,6 @@
 """Properties of fusion, on random corpora: it is pure, so it is tested without a model or an index."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -9,9 +9,20 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from memorag_integrations import Fusion, Passage
+from memorag_integrations.clues import Grounding
 from memorag_integrations.contracts import Candidates, Signals
 from memorag_integrations.errors import InputError
-from memorag_integrations.fusion import activate, build_kernel, kernel, rank, region, sharpen, standardize
+from memorag_integrations.fusion import (
+    activate,
+    build_kernel,
+    clue_weights,
+    kernel,
+    placed,
+    rank,
+    region,
+    sharpen,
+    standardize,
+)
 
 FINITE = st.integers(-400, 400).map(lambda eighths: eighths / 8)
 FUSIONS = st.builds(
@@ -287,3 +298,31 @@ def test_sharpening_keeps_order_and_stays_finite(sharpness):
 def test_settings_out_of_range_are_refused_by_name(arguments):
     with pytest.raises(InputError, match=next(iter(arguments))):
         Fusion(**arguments)
+
+
+def test_a_clue_in_other_words_speaks_at_the_place_where_it_stands():
+    case = Case(
+        [6], np.full(6, 1000), np.array([5, 0, 0, 0, 0, 1], np.float32), np.array([5, 0, 0, 0, 0, 1], np.float32)
+    )
+    clue = case.scores(Fusion())
+    passage = clue.candidates.passages[3]
+    lifted = placed(clue, Grounding(passage.document_id, passage.start + 1, passage.end - 1, 0.9))
+    assert lifted.own[3] == lifted.own.max() == clue.own.max()
+    np.testing.assert_array_equal(np.delete(lifted.own, 3), np.delete(clue.own, 3))
+    unsure = placed(clue, Grounding(passage.document_id, passage.start, passage.end, 0.2))
+    assert clue.own[3] < unsure.own[3] < unsure.own.max()
+    assert placed(clue, None) is clue
+    elsewhere = Grounding("another document", passage.start, passage.end, 1.0)
+    np.testing.assert_array_equal(placed(clue, elsewhere).own, clue.own)
+
+
+@given(st.booleans(), st.floats(0, 1), st.floats(0, 1), st.floats(-1, 1))
+def test_no_clue_counts_as_much_as_the_query_and_better_grounding_never_less(dense, one, other, cosine):
+    case = Case([3], np.full(3, 1000), np.array([1, 0, 2], np.float32), np.array([0.5, 0.1, 0.2], np.float32))
+    vectors = (
+        [np.array([1, 0], np.float32), np.array([cosine, (1 - cosine**2) ** 0.5], np.float32)] if dense else [None] * 2
+    )
+    query, clue = (replace(case.scores(Fusion()), vector=vector, terms={1: 2.0, 2: 1.0}) for vector in vectors)
+    low, high = sorted((one, other))
+    weights = clue_weights(query, [clue, clue], [low, high])
+    assert 0 < weights[0] <= weights[1] < 1

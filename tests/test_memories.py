@@ -17,6 +17,7 @@ from memorag_integrations.memories.cache import CachedMemoryModel
 from memorag_integrations.memories.gist import GistMemory
 from memorag_integrations.memories.llm import LLMMemory
 from memorag_integrations.memories.longcontext import LongContextMemory
+from memorag_integrations.memories.random import RandomMemoryModel
 
 from .beacon.tiny import make_checkpoint
 from .memory_contract import MemoryContract, Subject
@@ -76,6 +77,7 @@ MEMORIES = {
     "long context": Subject(long_context),
     "long context, parts": Subject(long_context_parts),
     "activation": Subject(lambda folder: ActivationMemoryModel(), asks=False),
+    "random": Subject(lambda folder: RandomMemoryModel(), asks=False),
     "llm": Subject(lambda folder: LLMMemory(ScriptedLLM(reader))),
     "llm, split": Subject(lambda folder: LLMMemory(ScriptedLLM(reader, 1300), reply_tokens=128)),
     "llm, LlamaIndex": Subject(llama_index),

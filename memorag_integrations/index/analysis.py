@@ -10,6 +10,7 @@ from functools import lru_cache
 import Stemmer
 
 from ..errors import InputError
+from ..languages import SURE, identify
 
 SNOWBALL = {
     "ar": "arabic",
@@ -74,32 +75,14 @@ _SAMPLE = 4_000
 _LONGEST_TERM = 64
 
 
-@lru_cache(maxsize=1)
-def _identifier():  # type: ignore[no-untyped-def]
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE)
-    identifier.set_languages([*SNOWBALL, "ko", "pl", "uk", "cs", "he", "fa", "vi", "bg"])
-    return identifier
-
-
 def detect_language(text: str) -> str:
-    """ISO 639-1 code of the language of `text`: by its script where that decides, else by py3langid.
+    """ISO 639-1 code of the language of a document; "und" for one with no letters.
 
-    Languages written without blanks need no more than their script; "und" is a text with no letters.
+    Where that is not certain (a few words, a table, code), ASCII text counts as English.
     """
     sample = text if len(text) <= 2 * _SAMPLE else text[:_SAMPLE] + text[len(text) // 2 :][:_SAMPLE]
-    unspaced = len(_IS_UNSPACED.findall(sample))
-    letters = sum(map(str.isalpha, sample))
-    if not letters:
-        return "und"
-    if unspaced * 3 >= letters:
-        if re.search("[\u3040-\u30ff]", sample):
-            return "ja"
-        return "th" if re.search("[\u0e00-\u0e7f]", sample) else "zh"
-    if letters > 8 and re.search("[\uac00-\ud7af]", sample):
-        return "ko"
-    return str(_identifier().classify(sample)[0])
+    language, probability = identify(sample)
+    return "en" if probability < SURE and sample.isascii() else language
 
 
 def check_language(language: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,8 @@ import numpy as np
 from ..clues import Clue, Grounding, Recall
 from ..contracts import Config, Floats, Memory, MemoryModel, Progress, Scores
 from ..documents import Shard
-from ..errors import Cancelled, InputError, MemoryModelError
+from ..errors import Cancelled, InputError
+from .files import broken, read_memory, write_memory
 
 _CHARACTERS_PER_TOKEN = 4
 
@@ -65,19 +65,11 @@ class ActivationMemoryModel(MemoryModel):
         return ActivationMemory(self, shard.content_hash, len(shard.text))
 
     def load(self, path: Path, shard: Shard) -> ActivationMemory:
+        stored = read_memory(path, self.fingerprint, shard)
         try:
-            stored = json.loads((path / "memory.json").read_text("utf-8"))
-            model, content, characters = stored["fingerprint"], stored["content"], int(stored["characters"])
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise MemoryModelError(
-                f"The memory at {path} cannot be read ({error}). Memorize the text again."
-            ) from error
-        if model != self.fingerprint or content != shard.content_hash:
-            raise MemoryModelError(
-                f"Expected a memory of {self.fingerprint} over text {shard.content_hash[:12]}, found at {path} one of "
-                f"{model} over text {str(content)[:12]}. Memorize the text again."
-            )
-        return ActivationMemory(self, content, characters)
+            return ActivationMemory(self, shard.content_hash, int(stored["characters"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise broken(path, error) from error
 
 
 @dataclass(frozen=True)
@@ -116,9 +108,7 @@ class ActivationMemory(Memory):
             yield Clue(passage.text[start:end], "span", place, confidence)
 
     def save(self, path: Path) -> None:
-        path.mkdir(parents=True)
-        stored = {"fingerprint": self.model.fingerprint, "content": self.content, "characters": self.characters}
-        (path / "memory.json").write_text(json.dumps(stored), "utf-8")
+        write_memory(path, self.model.fingerprint, self.content, {"characters": self.characters})
 
 
 def peaks(scores: Scores, most: int) -> list[int]:

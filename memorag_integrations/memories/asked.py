@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from .. import registry
 from ..clue_parsing import parse_reply
 from ..clues import Recall, Usage, merge_recalls
 from ..contracts import LLM, Completion, Config, Memory, MemoryModel, Scores
 from ..documents import Shard, clean_text
-from ..errors import InputError, MemoryModelError
+from ..errors import InputError
 from ..grounding import Grounder
 from ..prompts import Prompts, fence, prompts_for
 from ..prompts.languages import detect, reply_sentence
@@ -241,34 +239,3 @@ def check_queries(queries: Sequence[str]) -> Sequence[str]:
     if not queries or any(not isinstance(query, str) or not query.strip() for query in queries):
         raise InputError("A recall needs at least one query, and none may be blank.")
     return queries
-
-
-def write_memory(path: Path, fingerprint: str, shard: Shard, content: dict[str, Any]) -> None:
-    path.mkdir(parents=True)
-    head = {"format": 1, "fingerprint": fingerprint, "content": shard.content_hash}
-    (path / "memory.json").write_text(json.dumps({**head, **content}, ensure_ascii=False), "utf-8")
-
-
-def read_memory(path: Path, fingerprint: str, shard: Shard) -> dict[str, Any]:
-    """What `write_memory` wrote for this shard.
-
-    Raises:
-        MemoryModelError: Where it is broken, or of another model or text.
-    """
-    try:
-        stored = json.loads((path / "memory.json").read_text("utf-8"))
-        model, content = stored["fingerprint"], stored["content"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise broken(path, error) from error
-    if model != fingerprint or content != shard.content_hash:
-        raise MemoryModelError(
-            f"Expected a memory of {fingerprint} over text {shard.content_hash[:12]}, found at {path} one of {model} "
-            f"over text {str(content)[:12]}. Memorize the text again, or pass the model it was made with."
-        )
-    return dict(stored)
-
-
-def broken(path: Path, error: Exception) -> MemoryModelError:
-    return MemoryModelError(
-        f"The memory at {path} cannot be read ({type(error).__name__}: {error}). Memorize the text again."
-    )

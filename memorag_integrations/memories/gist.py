@@ -26,8 +26,9 @@ from ..grounding import Grounder
 from ..prompts import fence, prompts_for
 from ..prompts.languages import detect, reply_sentence
 from ..stretches import Range, fitting, stretches
-from .asked import AskedMemory, AskingModel, broken, check_counts, read_memory, write_memory
+from .asked import AskedMemory, AskingModel, check_counts
 from .asking import ask
+from .files import broken, read_memory, write_memory
 
 _JOIN = "\n\n"
 _ROUNDS = 8
@@ -203,7 +204,7 @@ class GistShardMemory(AskedMemory):
         return gist.start, gist.end, likeness / 2
 
     def save(self, path: Path) -> None:
-        write_memory(path, self.model.fingerprint, self.shard, {"levels": self.levels, "lost": self.lost})
+        write_memory(path, self.model.fingerprint, self.shard.content_hash, {"levels": self.levels, "lost": self.lost})
 
     @cached_property
     def _top(self) -> _Joined:

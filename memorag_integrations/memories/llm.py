@@ -11,7 +11,8 @@ from ..contracts import Progress
 from ..documents import Shard, clean_text, text_hash
 from ..errors import Cancelled, InputError
 from ..stretches import fitting
-from .asked import AskedMemory, AskingModel, broken, read_memory, write_memory
+from .asked import AskedMemory, AskingModel
+from .files import broken, read_memory, write_memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,4 +90,6 @@ class LLMShardMemory(AskedMemory):
     """One shard's text, in parts that fit the model's window."""
 
     def save(self, path: Path) -> None:
-        write_memory(path, self.model.fingerprint, self.shard, {"tokens": self.token_count, "parts": self.parts})
+        write_memory(
+            path, self.model.fingerprint, self.shard.content_hash, {"tokens": self.token_count, "parts": self.parts}
+        )
