@@ -29,8 +29,8 @@ class MemoRAGRetriever(BaseRetriever):
 
     Args:
         memo: An engine that has memorized or loaded a corpus; the `from_…` constructors make one.
-        k: Most documents of one query; None where only `budget` counts.
-        budget: Most characters of one query's documents together.
+        k: Most documents of one query; 5, or as many as `budget` allows where that is given.
+        budget: Most characters of one query's documents together, in the place of k or beside it.
         mode: "memorag", or a baseline: "plain", "bm25", "hybrid".
         filters: {metadata key: value or list of values}, or a function of the metadata.
         cutoff: Least score.
@@ -40,7 +40,7 @@ class MemoRAGRetriever(BaseRetriever):
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     memo: SkipValidation[MemoRAG]
-    k: int | None = Field(default=5, ge=1)
+    k: int | None = Field(default=None, ge=1)
     budget: int | None = Field(default=None, ge=1)
     mode: Mode = "memorag"
     filters: SkipValidation[Filters | None] = None
@@ -53,7 +53,7 @@ class MemoRAGRetriever(BaseRetriever):
     def from_documents(
         cls,
         documents: Iterable[Document],
-        k: int | None = 5,
+        k: int | None = None,
         *,
         embedding: Embeddings | Embedder | str | None = None,
         memory: str | MemoryModel = "activation",
@@ -81,7 +81,7 @@ class MemoRAGRetriever(BaseRetriever):
     def from_chunks(
         cls,
         chunks: Iterable[Document],
-        k: int | None = 5,
+        k: int | None = None,
         *,
         source_key: str = "source",
         embedding: Embeddings | Embedder | str | None = None,
@@ -115,7 +115,7 @@ class MemoRAGRetriever(BaseRetriever):
         folder: str | Path,
         embedding: Embeddings | Embedder | str | None = None,
         *,
-        memory: MemoryModel | None = None,
+        memory: str | MemoryModel | None = None,
         **settings: Any,
     ) -> MemoRAGRetriever:
         """Load what `save_local` wrote; nothing is encoded again, and nothing in the folder can run code.
@@ -165,4 +165,7 @@ class MemoRAGRetriever(BaseRetriever):
         return [to_langchain(evidence) for evidence in found]
 
     def _how(self, **call: Any) -> dict[str, Any]:
-        return {name: getattr(self, name) if value is None else value for name, value in call.items()}
+        how = {name: getattr(self, name) if value is None else value for name, value in call.items()}
+        if call["budget"] is not None and call["k"] is None:
+            how["k"] = None  # the call's budget stands in for the k of the construction
+        return how

@@ -123,11 +123,14 @@ def to_given(nodes: Iterable[BaseNode]) -> list[Given]:
     return given
 
 
-def to_node(evidence: Evidence, document: Document) -> NodeWithScore:
+def to_node(evidence: Evidence, document: Document, provenance: bool = True) -> NodeWithScore:
     """A fresh node for a piece of evidence: the host's own where there was one, else one cut from the document."""
     passage = evidence.passage
     node = _given_node(passage) if passage.host is not None else _cut_node(passage, document)
-    node.metadata = {**passage.metadata, KEY: evidence.provenance()}
+    node.metadata = dict(passage.metadata)
+    if not provenance:
+        return NodeWithScore(node=node, score=evidence.score)
+    node.metadata[KEY] = evidence.provenance()
     node.excluded_embed_metadata_keys = [*node.excluded_embed_metadata_keys, KEY]
     node.excluded_llm_metadata_keys = [*node.excluded_llm_metadata_keys, KEY]
     return NodeWithScore(node=node, score=evidence.score)

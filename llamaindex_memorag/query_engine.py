@@ -30,7 +30,7 @@ class MemoRAGQueryEngine(RetrieverQueryEngine):
         documents: Iterable[BaseNode],
         llm: LLM | None = None,
         *,
-        similarity_top_k: int | None = 5,
+        similarity_top_k: int | None = None,
         retriever: dict[str, Any] | None = None,
         **settings: Any,
     ) -> MemoRAGQueryEngine:

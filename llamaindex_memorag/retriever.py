@@ -18,6 +18,7 @@ from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 
 from memorag_integrations.contracts import Embedder, MemoryModel
 from memorag_integrations.engine import MemoRAG, Mode, choose
+from memorag_integrations.errors import InputError
 from memorag_integrations.evidence import Evidence
 from memorag_integrations.given import put_together
 from memorag_integrations.index.index import Filters
@@ -37,25 +38,28 @@ class MemoRAGRetriever(BaseRetriever):
 
     Args:
         memo: An engine that has memorized or loaded a corpus; the `from_…` constructors make one.
-        similarity_top_k: Most nodes of one query; None where only `budget` counts.
-        budget: Most characters of one query's nodes together.
+        similarity_top_k: Most nodes of one query; 5, or as many as `budget` allows where that is given.
+        budget: Most characters of one query's nodes together, in the place of similarity_top_k or beside it.
         mode: "memorag", or a baseline: "plain", "bm25", "hybrid".
         filters: LlamaIndex `MetadataFilters`, {key: value or list}, or a function of the metadata.
         cutoff: Least score.
         merge: Whether evidence that touches in its document becomes one node (documents we cut ourselves only).
+        provenance: Whether nodes tell what found them, under the metadata key `memorag`. LlamaIndex's `QueryFusionRetriever`
+            knows nodes by a hash that metadata goes into: leave it out where results are fused with another retriever's.
         callback_manager, object_map, verbose: As in LlamaIndex.
     """
 
     def __init__(
         self,
         memo: MemoRAG,
-        similarity_top_k: int | None = 5,
+        similarity_top_k: int | None = None,
         *,
         budget: int | None = None,
         mode: Mode = "memorag",
         filters: MetadataFilters | Filters | None = None,
         cutoff: float = 0.0,
         merge: bool = False,
+        provenance: bool = True,
         callback_manager: CallbackManager | None = None,
         object_map: dict[str, Any] | None = None,
         verbose: bool = False,
@@ -68,12 +72,13 @@ class MemoRAGRetriever(BaseRetriever):
         self.filters = filters
         self.cutoff = cutoff
         self.merge = merge
+        self.provenance = provenance
         super().__init__(callback_manager=callback_manager, object_map=object_map, verbose=verbose)
 
     @property
     def similarity_top_k(self) -> int | None:
-        """Most nodes of one query."""
-        return self._similarity_top_k
+        """Most nodes of one query; None where only the budget counts."""
+        return 5 if self._similarity_top_k is None and self.budget is None else self._similarity_top_k
 
     @similarity_top_k.setter
     def similarity_top_k(self, value: int | None) -> None:
@@ -86,7 +91,7 @@ class MemoRAGRetriever(BaseRetriever):
     def from_documents(
         cls,
         documents: Iterable[BaseNode],
-        similarity_top_k: int | None = 5,
+        similarity_top_k: int | None = None,
         *,
         embed_model: BaseEmbedding | Embedder | str | None = FROM_APP,
         memory: str | MemoryModel = "activation",
@@ -114,7 +119,7 @@ class MemoRAGRetriever(BaseRetriever):
     def from_nodes(
         cls,
         nodes: Iterable[BaseNode],
-        similarity_top_k: int | None = 5,
+        similarity_top_k: int | None = None,
         *,
         embed_model: BaseEmbedding | Embedder | str | None = FROM_APP,
         memory: str | MemoryModel = "activation",
@@ -134,7 +139,7 @@ class MemoRAGRetriever(BaseRetriever):
     def from_index(
         cls,
         index: BaseIndex[Any],
-        similarity_top_k: int | None = 5,
+        similarity_top_k: int | None = None,
         *,
         memory: str | MemoryModel = "activation",
         show_progress: bool = False,
@@ -146,6 +151,8 @@ class MemoRAGRetriever(BaseRetriever):
         Raises:
             InputError: Where the index's store does not list its nodes; the message says what to do.
         """
+        if not isinstance(index, BaseIndex):
+            raise InputError(f"Expected a LlamaIndex index, found {type(index).__name__}.")
         model = index_embed_model(index)
         memo = _engine(FROM_APP if model is None else model, memory, engine)
         nodes = index_nodes(index)
@@ -164,10 +171,10 @@ class MemoRAGRetriever(BaseRetriever):
     def from_persist_dir(
         cls,
         persist_dir: str | Path,
-        similarity_top_k: int | None = 5,
+        similarity_top_k: int | None = None,
         *,
         embed_model: BaseEmbedding | Embedder | str | None = FROM_APP,
-        memory: MemoryModel | None = None,
+        memory: str | MemoryModel | None = None,
         **settings: Any,
     ) -> MemoRAGRetriever:
         """Load what `persist` wrote; nothing is encoded again.
@@ -200,7 +207,7 @@ class MemoRAGRetriever(BaseRetriever):
 
     def _how(self) -> dict[str, Any]:
         return {
-            "k": self._similarity_top_k,
+            "k": self.similarity_top_k,
             "budget": self.budget,
             "mode": self.mode,
             "filters": _filters(self.filters, self.memo),
@@ -210,7 +217,7 @@ class MemoRAGRetriever(BaseRetriever):
 
     def _nodes(self, evidence: Sequence[Evidence]) -> list[NodeWithScore]:
         documents = self.memo.corpus.documents
-        return [to_node(piece, documents[piece.document_id]) for piece in evidence]
+        return [to_node(piece, documents[piece.document_id], self.provenance) for piece in evidence]
 
 
 def _engine(

@@ -42,9 +42,11 @@ class Answering:
         Raises:
             InputError: Where there is neither.
         """
-        model = self.memory_model
-        own = getattr(model.model if isinstance(model, CachedMemoryModel) else model, "llm", None)
-        generator = own if self.generator is None else self.generator
+        model = self.memory_model.model if isinstance(self.memory_model, CachedMemoryModel) else self.memory_model
+        own, window = getattr(model, "llm", None), getattr(model, "context_window", None)
+        if self.generator is None and own is not None:
+            return Writer(own, context_window=window)
+        generator = self.generator
         if generator is None:
             raise InputError(
                 "An answer needs a language model, and the memory has none of its own. Pass one: MemoRAG(generator=llm) "

@@ -16,6 +16,7 @@ from .contracts import LLM, MemoryModel
 from .errors import MemoRAGError
 from .evidence import Evidence
 from .files import read_files
+from .memories.activation import ActivationMemoryModel
 
 _EXAMPLES = """
 \b
@@ -176,7 +177,7 @@ def answer(query: str, store: Path, model: str | None, k: int | None, sources: b
     Example:
       memorag answer "Who could have known?" --store book.memo --model models/qwen2.5-1.5b-instruct
     """
-    written = engine.MemoRAG.load(store, generator=_language_model(model)).answer(query, k)
+    written = _with_writer(store, model).answer(query, k)
     click.echo(written.text)
     if sources:
         click.echo("\n" + "\n\n".join(_evidence_text(place, piece) for place, piece in enumerate(written.evidence, 1)))
@@ -193,7 +194,7 @@ def summarize(store: Path, model: str | None, document: str | None) -> None:
     Example:
       memorag summarize --store book.memo --model models/qwen2.5-1.5b-instruct
     """
-    for piece in engine.MemoRAG.load(store, generator=_language_model(model)).stream_summary(document):
+    for piece in _with_writer(store, model).stream_summary(document):
         click.echo(piece, nl=False)
     click.echo()
 
@@ -248,6 +249,13 @@ def _memory(kind: str, model: str | None, ratio: int) -> str | MemoryModel:
 def _language_model(model: str | None) -> LLM | None:
     made: LLM | None = None if model is None else registry.resolve(registry.LANGUAGE_MODELS, "huggingface")(model)
     return made
+
+
+def _with_writer(store: Path, model: str | None) -> engine.MemoRAG:
+    memo = engine.MemoRAG.load(store, generator=_language_model(model))
+    if model is None and memo.generator is None and isinstance(memo.memory_model, ActivationMemoryModel):
+        raise click.UsageError("The store's memory has no language model of its own: say which writes, with --model.")
+    return memo
 
 
 def _evidence_text(place: int, evidence: Evidence) -> str:

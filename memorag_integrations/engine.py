@@ -71,7 +71,7 @@ class MemoRAG(Persisting, Answering):
         shards: int = 8,
         clues: int = 10,
     ) -> None:
-        self.memory_model: MemoryModel = _named(memory) if isinstance(memory, str) else memory
+        self.memory_model: MemoryModel = registry.memory_by_name(memory) if isinstance(memory, str) else memory
         if not isinstance(self.memory_model, MemoryModel):
             raise InputError(
                 f"memory must be a memory model (form, load, fingerprint, capacity, config) or one of "
@@ -348,17 +348,6 @@ def check_query(query: str) -> str:
     if not isinstance(query, str) or not query.strip():
         raise InputError(f"A query must be a text that is not blank, found {query!r}.")
     return clean_text(query.strip())
-
-
-def _named(memory: str) -> MemoryModel:
-    model = registry.resolve(registry.MEMORY_MODELS, memory)
-    try:
-        made: MemoryModel = model()
-    except TypeError as error:
-        raise InputError(
-            f"The memory {memory!r} needs settings of its own. Pass the object: {model.__name__}(…)."
-        ) from error
-    return made
 
 
 def _ask(memory: Memory, scores: Scores) -> Recall:

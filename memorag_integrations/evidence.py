@@ -54,7 +54,7 @@ class Evidence:
     Args:
         passage: The passage; where neighbours were merged, their whole stretch.
         score: In [0, 1], falling along the ranking; comparable within one query only.
-        found_by: The reasons, the best rank first.
+        found_by: The reasons, the best rank first; none for a passage that no signal speaks for.
         raw: The scores behind it: "bm25", "dense" (cosine), "own" and "neighbourhood" (z-scores), "fused".
         repeats: Other passages that say the same, and are not shown again.
     """
@@ -194,12 +194,9 @@ class Reasons:
         every = [
             FoundBy(by, signal, int(ranks[row]), weight)
             for by, signal, weight, values, ranks in self._ranks
-            if signal != "bm25" or values[row] > 0
+            if (signal != "bm25" or values[row] > 0) and values.any()
         ]
         found = [one for one in every if one.rank <= NOTED_RANK] or sorted(every, key=lambda one: one.rank)[:1]
-        if not found and self._ranks:  # no term is shared, yet the passage was asked for: its place among such
-            by, signal, weight, _, ranks = self._ranks[0]
-            found = [FoundBy(by, signal, int(ranks[row]), weight)]
         passage = self.candidates.passages[row]
         for place, clue in self._pointers:
             at = clue.grounding

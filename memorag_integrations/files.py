@@ -67,11 +67,19 @@ def read_file(path: Path) -> Document:
     except UnicodeDecodeError as error:
         name, source = ("UTF-16", "UTF-16") if encoding == "utf-16" else ("UTF-8", "LATIN1")
         raise InputError(
-            f"{path} is not {name} text (byte {error.start}). Convert it, for example: iconv -c -f {source} -t UTF-8."
+            f"{path} is not {name} text (byte {error.start}). Convert it, for example with: iconv -c -f {source} -t UTF-8 OLD > NEW"
         ) from error
     return Document(text, path.as_posix(), {"path": path.as_posix()})
 
 
 def _below(folder: Path) -> list[Path]:
-    files = (file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-    return sorted(file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts))
+    every = [file for file in folder.rglob("*") if file.is_file()]
+    shown = [file for file in every if not any(part.startswith(".") for part in file.relative_to(folder).parts)]
+    texts = sorted(file for file in shown if file.suffix.lower() in SUFFIXES)
+    if texts and len(texts) < len(shown):
+        others = sorted({file.suffix or "no suffix" for file in shown} - set(SUFFIXES))
+        logger.warning(
+            "Left out %d of %d files below %s (%s). Name a file itself to take it whatever its suffix.",
+            len(shown) - len(texts), len(shown), folder, ", ".join(others[:8]),
+        )  # fmt: skip
+    return texts

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from . import bundle, store
+from . import bundle, registry, store
 from .contracts import LLM, Embedder, MemoryModel
 from .errors import MemoRAGError
 from .writer import Writer
@@ -58,7 +58,7 @@ class Persisting:
         folder: str | Path,
         *,
         embedder: str | Embedder | None = None,
-        memory: MemoryModel | None = None,
+        memory: str | MemoryModel | None = None,
         generator: LLM | Writer | None = None,
     ) -> Self:
         """What `save` wrote, ready to be asked; nothing is encoded again.
@@ -73,7 +73,8 @@ class Persisting:
             StoreError: For a folder that is not a store, is damaged, is of a newer format, or needs what was not passed.
             EmbedderError: For another embedder than the store's; the message names both.
         """
-        stored = bundle.load(Path(folder), embedder, memory)
+        model = registry.memory_by_name(memory) if isinstance(memory, str) else memory
+        stored = bundle.load(Path(folder), embedder, model)
         settings = stored.settings
         memo = cls(
             stored.memory_model,  # type: ignore[call-arg]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from .contracts import Config
+from .contracts import Config, MemoryModel
 from .errors import InputError, StoreError
 
 EMBEDDERS = {
@@ -51,3 +51,19 @@ def resolve(table: Mapping[str, str], kind: str) -> Any:
         raise InputError(f"Expected one of {', '.join(sorted(table))}, found {kind!r}.")
     module, name = table[kind].split(":")
     return getattr(import_module(module), name)
+
+
+def memory_by_name(name: str) -> MemoryModel:
+    """A memory model that needs no settings.
+
+    Raises:
+        InputError: For a name that is not in `MEMORY_MODELS`, or of a model that needs some.
+    """
+    model = resolve(MEMORY_MODELS, name)
+    try:
+        made: MemoryModel = model()
+    except TypeError as error:
+        raise InputError(
+            f"The memory {name!r} needs settings of its own. Pass the object: {model.__name__}(…)."
+        ) from error
+    return made

@@ -157,3 +157,8 @@ def test_a_loaded_memory_keeps_its_recalls_too(tmp_path):
     first = loaded.recall(QUERY)
     assert loaded.recall(QUERY).clues == first.clues
     assert len(llm.prompts) == loaded.usage.calls == 1
+
+
+def test_the_memorys_window_is_the_writers():
+    memo = memorized(memory=LLMMemory(ScriptedLLM(clues_or_text, window=None), context_window=50_000))
+    assert memo.answer(QUERY).text == "Anna stayed [1]."

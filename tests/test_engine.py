@@ -8,7 +8,7 @@ import pytest
 from memorag_integrations import Document, Fusion, MemoRAG, Passage
 from memorag_integrations.clues import Recall
 from memorag_integrations.documents import Splitter
-from memorag_integrations.errors import Cancelled, EmbedderError, InputError
+from memorag_integrations.errors import Cancelled, EmbedderError, InputError, StoreError
 from memorag_integrations.evidence import FoundBy
 from memorag_integrations.index import index as index_module
 from memorag_integrations.index.embedders import BATCH
@@ -175,7 +175,7 @@ async def test_blank_documents_are_left_out(api, caplog):
 async def test_any_query_is_answered_without_an_error(api, memo, query):
     found = await api.call(memo, "retrieve", query, 3)
     assert len(found) == 3
-    assert all(piece.found_by for piece in found)
+    assert all(piece.found_by or not (piece.raw["bm25"] or piece.raw.get("dense")) for piece in found)
 
 
 async def test_minilm_finds_what_no_word_names(api, documents, minilm):
@@ -587,3 +587,17 @@ def test_a_query_that_shares_no_term_with_the_corpus_is_said(documents, caplog):
 def test_a_memory_that_needs_settings_is_not_made_by_name(name, said):
     with pytest.raises(InputError, match=said):
         MemoRAG(name)
+
+
+def test_what_nothing_speaks_for_is_not_said_to_be_found(documents):
+    memo = MemoRAG()
+    memo.memorize(documents, progress=False)
+    assert all(piece.found_by == () for piece in memo.retrieve("qqqq xxxx", 3))
+
+
+def test_a_store_is_loaded_with_a_memory_named(documents, tmp_path):
+    memo = MemoRAG()
+    memo.memorize(documents, save_dir=tmp_path / "store", progress=False)
+    assert MemoRAG.load(tmp_path / "store", memory="activation").info() == memo.info()
+    with pytest.raises(StoreError, match="random-1"):
+        MemoRAG.load(tmp_path / "store", memory="random")

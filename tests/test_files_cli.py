@@ -73,7 +73,7 @@ def test_encodings(tmp_path, data, text):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("café".encode("latin-1"), r"is not UTF-8 text \(byte 3\)\. Convert it, for example: iconv -c -f LATIN1"),
+        ("café".encode("latin-1"), r"is not UTF-8 text \(byte 3\)\. Convert it, for example with: iconv -c -f LATIN1"),
         (b"\x89PNG\x00\x00", r"is binary; text was expected\. Convert it"),
         (b"\xff\xfeodd", r"is not UTF-16 text"),
     ],
@@ -260,3 +260,21 @@ def test_a_store_of_a_hosts_embedder_is_said_to_be_one(tmp_path):
     result = run("retrieve", "text", "--store", tmp_path / "s")
     assert result.exit_code == 1
     assert "HashEmbedder" in result.stderr
+
+
+def test_files_of_other_suffixes_are_left_out_and_counted(tmp_path, caplog):
+    (tmp_path / "a.md").write_text("A lamp.", "utf-8")
+    (tmp_path / "b.html").write_text("<p>A lamp.</p>", "utf-8")
+    (tmp_path / "LICENSE").write_text("A licence.", "utf-8")
+    assert [document.text for document in read_files([tmp_path])] == ["A lamp."]
+    assert "2 of 3 files" in caplog.text
+    assert ".html, no suffix" in caplog.text
+
+
+def test_an_answer_without_any_language_model_names_the_option(tmp_path):
+    (tmp_path / "a.md").write_text("A lamp was lit in the mill.", "utf-8")
+    assert CliRunner().invoke(main, ["memorize", str(tmp_path / "a.md"), "--store", str(tmp_path / "s")]).exit_code == 0
+    for command in (["answer", "Who lit it?"], ["summarize"]):
+        result = CliRunner().invoke(main, [*command, "--store", str(tmp_path / "s")])
+        assert result.exit_code == 2
+        assert "--model" in result.output

@@ -184,7 +184,8 @@ def resolve_embedder(embedder: str | Embedder | None) -> Embedder | None:
     if not isinstance(embedder, str) or not embedder.strip():
         raise InputError(
             f'embedder must be None (BM25 alone), "minilm", the name or path of a sentence-transformers model, or an '
-            f"object with embed_passages and embed_queries; found {embedder!r}. A host's embedding model is wrapped by "
+            f"object of the contract (a subclass of memorag_integrations.contracts.Embedder with name, embed_passages and "
+            f"embed_queries); found {embedder!r}. A host's embedding model is wrapped by "
             f"llamaindex_memorag.LlamaIndexEmbedder or langchain_memorag.LangChainEmbedder."
         )
     if embedder == "minilm":

@@ -185,3 +185,13 @@ def test_bad_settings_are_refused():
         MemoRAGRetriever.from_documents(["a text"])
     with pytest.raises(InputError, match="JSON"):
         MemoRAGRetriever.from_documents([Document(page_content="x y", metadata={"at": object()})])
+
+
+def test_a_budget_stands_in_the_place_of_k():
+    one = MemoRAGRetriever.from_documents(documents(), budget=100_000, engine={"passage_size": 60})
+    every = len(one.memo.corpus.index)
+    assert len(one.invoke("the mill")) == every > 5
+    few = MemoRAGRetriever(memo=one.memo, k=2)
+    assert len(few.invoke("the mill", budget=100_000)) == every
+    assert len(few.invoke("the mill", k=3, budget=100_000)) == 3
+    assert len(MemoRAGRetriever(memo=one.memo).invoke("the mill")) == 5

@@ -228,3 +228,23 @@ def test_an_index_whose_store_lists_nothing_says_what_to_do():
         index.docstore.delete_document(id)
     with pytest.raises(InputError, match="from_nodes"):
         MemoRAGRetriever.from_index(index)
+
+
+def test_a_budget_stands_in_the_place_of_top_k():
+    retriever = MemoRAGRetriever.from_documents(documents(), budget=100_000, engine={"passage_size": 60})
+    assert retriever.similarity_top_k is None
+    assert len(retriever.retrieve("the mill")) == len(retriever.memo.corpus.index) > 5
+    assert MemoRAGRetriever(retriever.memo).similarity_top_k == 5
+    assert len(MemoRAGRetriever(retriever.memo, 2, budget=100_000).retrieve("the mill")) == 2
+
+
+def test_without_provenance_nodes_keep_the_hash_that_fusion_goes_by():
+    nodes = SentenceSplitter(chunk_size=60, chunk_overlap=0).get_nodes_from_documents(documents())
+    hashes = {node.node_id: node.hash for node in nodes}
+    found = MemoRAGRetriever.from_nodes(nodes, provenance=False).retrieve("the wheel")
+    assert all(node.node.hash == hashes[node.node_id] for node in found)
+
+
+def test_what_is_no_index_is_refused():
+    with pytest.raises(InputError, match="index"):
+        MemoRAGRetriever.from_index("an index")
