@@ -28,6 +28,8 @@ def reporting(progress: bool | Progress | None) -> Iterator[Progress]:
     def show(stage: str, done: int, total: int) -> None:
         from tqdm.auto import tqdm
 
+        if stage in bars and done < bars[stage].n:  # the stage begins anew: the next text of several
+            bars.pop(stage).close()
         if stage not in bars:
             bars[stage] = tqdm(total=total, desc=stage, delay=1)
         bar = bars[stage]

@@ -41,6 +41,18 @@ def test_long_work_shows_a_bar_a_stage_on_standard_error(capfd, monkeypatch):
     assert "5/10" in err
 
 
+def test_a_stage_that_begins_anew_has_a_bar_of_its_own(monkeypatch):
+    import tqdm.auto
+
+    made, real = [], tqdm.auto.tqdm
+    monkeypatch.setattr(tqdm.auto, "tqdm", lambda **options: made.append(real(**options)) or made[-1])
+    with reporting(True) as report:
+        for total in (3, 5):
+            for done in range(total + 1):
+                report("memorizing", done, total)
+    assert [(bar.n, bar.total, bar.disable) for bar in made] == [(3, 3, True), (5, 5, True)]
+
+
 def test_bars_are_closed_when_the_work_fails(monkeypatch):
     import tqdm.auto
 
