@@ -9,7 +9,7 @@
 z is zero mean and unit deviation over the candidates. A clue is one more h, joined to the query's before all this by a
 soft maximum: it adds places, and cannot vote the query's down.
 
-    w = sigmoid(5 near + 2 grounding - 4.1) near: cos(query, clue) over the query's cosine with its nearest passage
+    w = sigmoid(7 near + 2 grounding - 5.8) near: cos(query, clue) over the query's cosine with its nearest passage
     g = h_clue sqrt(min(1, max h / max h_clue))
     h = z(log(exp(h) + max over clues of w exp(g)))
 """
@@ -39,7 +39,7 @@ _HIGHEST = 40.0
 """Deviations above the mean from which one hit is as good as another, so that it does not level all the others."""
 
 
-NEARNESS = (5.0, 2.0, -4.1)
+NEARNESS = (7.0, 2.0, -5.8)
 OVERLAP = (7.5, 2.0, -2.8)
 """Of a clue's weight: slopes over its nearness to the query and its grounding, and bias; with an embedder and without."""
 
