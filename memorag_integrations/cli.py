@@ -70,7 +70,10 @@ def main(verbose: bool) -> None:
     help='"minilm" (the embedded extra), the name or path of a sentence-transformers model, or "none": BM25 alone.',
 )
 @click.option(
-    "--memory", default="activation", show_default=True, type=click.Choice(["activation", "llm", "gist", "beacon"])
+    "--memory",
+    default="activation",
+    show_default=True,
+    type=click.Choice(["activation", "llm", "gist", "beacon", "longcontext"]),
 )
 @click.option("--model", metavar="NAME", help="Folder or hub name of the model, for every memory but the embedded one.")
 @click.option("--ratio", default=4, show_default=True, help="Raw tokens for one entry of a beacon memory.")
@@ -242,7 +245,13 @@ def _memory(kind: str, model: str | None, ratio: int) -> str | MemoryModel:
     if model is None:
         raise click.UsageError(f"--memory {kind} needs --model, the folder or hub name of its model.")
     build = registry.resolve(registry.MEMORY_MODELS, kind)
-    made: MemoryModel = build(model, ratio=ratio) if kind == "beacon" else build(_language_model(model))
+    made: MemoryModel
+    if kind == "beacon":
+        made = build(model, ratio=ratio)
+    elif kind == "longcontext":
+        made = build(model)
+    else:
+        made = build(_language_model(model))
     return made
 
 
