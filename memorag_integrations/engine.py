@@ -257,7 +257,9 @@ class MemoRAG(Persisting, Answering):
 
     def _recall(self, corpus: Corpus, scores: Scores) -> Recall:
         parts = corpus.route(scores, self.shards)
-        together = min(len(parts), getattr(self.memory_model, "together", 1)) or 1
+        together = min(len(parts), getattr(self.memory_model, "together", 1))
+        if together <= 1:
+            return self._merge(scores, [_ask(memory, part) for memory, part in parts])
         with ThreadPoolExecutor(together, thread_name_prefix="memorag-recall") as pool:
             asked = [pool.submit(copy_context().run, _ask, memory, part) for memory, part in parts]
             return self._merge(scores, [recall.result() for recall in asked])

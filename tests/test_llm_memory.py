@@ -15,6 +15,7 @@ from memorag_integrations.clues import Recall, Usage
 from memorag_integrations.contracts import Completion
 from memorag_integrations.documents import Document, Shard
 from memorag_integrations.errors import Cancelled, InputError, LLMError
+from memorag_integrations.memories.asked import AskedMemory
 from memorag_integrations.memories.llm import LLMMemory
 from memorag_integrations.prompts import fence, prompts_for
 
@@ -389,3 +390,16 @@ def test_the_meter_adds_up_every_call() -> None:
     assert model.usage == sum((recall.usage for recall in recalls), Usage())
     assert model.usage.calls == 2
     assert common("abc", "abd") == 2
+
+
+async def test_prompts_are_written_and_clues_placed_off_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran_on: list[threading.Thread] = []
+    for name in ("chains", "_recalls"):
+        real = getattr(AskedMemory, name)
+        monkeypatch.setattr(
+            AskedMemory, name, lambda *given, real=real: ran_on.append(threading.current_thread()) or real(*given)
+        )
+    memory = LLMMemory(ScriptedLLM(FINE)).form(shard(TEXT))
+    assert (await memory.arecall(["How much?"], scores=[]))[0].clues
+    assert len(ran_on) == 2
+    assert threading.main_thread() not in ran_on

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -184,11 +185,11 @@ class AskedMemory(Memory):
     async def arecall(
         self, queries: Sequence[str], *, scores: Sequence[Scores], cancel: threading.Event | None = None
     ) -> list[Recall]:
-        """`recall`, awaiting the model's own async calls."""
+        """`recall`, awaiting the model's own async calls; what reads the text itself stays off the event loop."""
         model = self.model
-        chains = self.chains(check_queries(queries))
+        chains = await asyncio.to_thread(self.chains, check_queries(queries))
         answers = await aask(model.llm, chains, max_tokens=model.reply_tokens, together=model.together, cancel=cancel)
-        return self._recalls(queries, chains, answers)
+        return await asyncio.to_thread(self._recalls, queries, chains, answers)
 
     def _recalls(
         self, queries: Sequence[str], chains: list[list[str]], answers: list[list[Completion]]
