@@ -83,7 +83,7 @@ def main(data: Path, llm: str, embedder: str, seed: int, k: int, cache: Path | N
             known = remember(plain, [document], cache, embedder)
             memo = MemoRAG(LLMMemory(Scripted(clues=clues)), plain.embedder and plain.embedder.embedder)
             if memo.embedder is not None and known.embedder is not None:
-                memo.embedder.keep(known.embedder.vectors)
+                memo.embedder.keep(known.corpus.vectors)
             memo.memorize(known.corpus.documents.values(), progress=False)
             for query in document["queries"]:
                 found = memo.retrieve(query["query"], k)

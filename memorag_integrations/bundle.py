@@ -1,39 +1,56 @@
-"""A corpus and its settings to a store's rows and back."""
+"""A store's rows to a corpus and its settings."""
 
 from __future__ import annotations
 
 import json
-import time
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from . import registry, store
-from .contracts import Embedder, EmbedderFingerprint, Memory, MemoryModel
+from . import memory_files, registry
+from .contracts import Embedder, EmbedderFingerprint, Floats, Memory, MemoryModel
 from .corpus import Corpus
-from .documents import Document, Passage, Shard, text_hash
-from .errors import StoreError
+from .database import damaged
+from .documents import Document, Passage, Shard
+from .errors import MemoryModelError, StoreError
 from .fusion import Fusion
+from .index import analysis
 from .index.embedders import CheckedEmbedder, build_embedder, resolve_embedder
-from .index.index import Index
-from .index.terms import TermIndex
+from .index.entries import Entry
+from .index.terms import Vocabulary
 from .memories.cache import cached
+from .progress import silent
+from .rows import DocumentRow, PassageRow, ShardRow, State, from_json, unpack_terms
+from .shelf import Settings, Shelf, fingerprint_of, remember_seal, seals_of
+from .store import Store
+
+logger = logging.getLogger(__name__)
+
+_RETRIES = 5
+"""Times that a state is read anew when another process's clearing up overtook the reading of its memories."""
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The settings of an engine that a store keeps."""
+class Maker:
+    """What made a store's vectors, and how to make it again (None: only the caller can)."""
 
-    passage_size: int
-    language: str
-    fusion: Fusion
-    shards: int
-    clues: int
+    fingerprint: EmbedderFingerprint
+    config: Mapping[str, Any] | None
+
+    @classmethod
+    def of(cls, meta: Mapping[str, Any]) -> Maker:
+        return cls(fingerprint_of(meta["fingerprint"]), meta["config"])
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A store with the models it names."""
+
+    settings: Settings
+    shelf: Shelf
 
 
 @dataclass(frozen=True)
@@ -44,165 +61,186 @@ class Bundle:
     memory_model: MemoryModel
     embedder: CheckedEmbedder | None
     corpus: Corpus
+    generation: int
 
 
-def save(
-    folder: Path, corpus: Corpus, settings: Settings, model: MemoryModel, embedder: CheckedEmbedder | None
-) -> None:
-    """Write it all, memories first, then the rows that name them.
+def load(
+    folder: Path, embedder: str | Embedder | None, model: str | MemoryModel | None, *, unfinished: bool = False
+) -> Bundle:
+    """Read a store; whatever is derived (FAISS, BM25's lists) is made again from its rows.
 
-    Raises:
-        StoreError: Where the folder is not ours or cannot be written; it is what it was.
-    """
-    store.check_target(folder)
-    names = []
-    for shard, memory in zip(corpus.shards, corpus.memories, strict=True):
-        name = _memory_name(model, shard) if memory.nbytes else None
-        if name is not None:
-            store.keep_memory(folder, name, memory.save)
-        names.append(name)
-    place = {id: number for number, id in enumerate(corpus.documents)}
-    index = corpus.index
-    keys = [_vector_key(passage.text) if index.vectors is not None else None for passage in index.passages]
-    vectors = {} if index.vectors is None else dict(zip(keys, index.vectors.matrix.astype("<f4"), strict=True))
-    rows = store.Rows(
-        meta={
-            "settings": asdict(settings),
-            "memory": {"config": model.config, "fingerprint": model.fingerprint},
-            "embedder": None
-            if embedder is None
-            else {"config": embedder.embedder.config, "fingerprint": asdict(embedder.fingerprint)},
-            "made": {
-                "by": f"memorag-integrations {_version()}",
-                "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            },
-        },
-        documents=[
-            (place[id], id, document.text, _json(document.metadata), index.languages[id], _json(document.host))
-            for id, document in corpus.documents.items()
-        ],
-        passages=[
-            _passage_row(number, passage, place, corpus, numbers.astype("<u4").tobytes(), key)
-            for number, (passage, numbers, key) in enumerate(zip(index.passages, index.terms.rows, keys, strict=True))
-        ],
-        terms=list(enumerate(index.terms.vocabulary)),
-        vectors=[(key, vector.tobytes()) for key, vector in vectors.items()],
-        shards=[
-            (number, json.dumps([document.id for document in shard.documents]), shard.content_hash, name)
-            for number, (shard, name) in enumerate(zip(corpus.shards, names, strict=True))
-        ],
-    )
-    store.write(folder, rows)
-
-
-def load(folder: Path, embedder: str | Embedder | None, model: MemoryModel | None) -> Bundle:
-    """Read a store; whatever is derived (FAISS, BM25 weights) is made again from its rows.
+    Args:
+        unfinished: Whether a store that nothing was written to yet is an empty corpus, or an error.
 
     Raises:
-        StoreError: See `store.read`; also for an embedder or a memory model that only the caller can make again.
+        StoreError: See `Store.read`; also for an embedder or a memory model that only the caller can make again.
         EmbedderError: For another embedder than the store's.
+        MemoryModelError: Where a memory is not as it was written.
     """
-    rows = store.read(folder)
-    with _whole(folder):
-        settings = Settings(**{**rows.meta["settings"], "fusion": Fusion(**rows.meta["settings"]["fusion"])})
-        made_by = None if rows.meta["embedder"] is None else _Maker.of(rows.meta["embedder"])
-        memory_config, memory_fingerprint = rows.meta["memory"]["config"], rows.meta["memory"]["fingerprint"]
+    store = Store(folder)
+    state = store.read()
+    if state.sealed and not state.generation and not unfinished:
+        raise StoreError(
+            f"The store at {folder} holds no corpus yet: what memorized into it was broken off. The same call again goes on "
+            f"from what it had finished."
+        )
+    found = opened(store, state, embedder, model)
+    corpus, generation = restored(found.shelf, state, Corpus.empty(found.shelf.embedder is not None))
+    return Bundle(found.settings, found.shelf.model, found.shelf.embedder, corpus, generation)
+
+
+def opened(store: Store, state: State, embedder: str | Embedder | None, memory: str | MemoryModel | None) -> Opened:
+    """The settings and the models that a stored state names. Raises as `load`."""
+    with whole(store.folder):
+        stored = state.meta["settings"]
+        settings = Settings(**{**stored, "fusion": Fusion(**stored["fusion"])})
+        made_by = None if state.meta["embedder"] is None else Maker.of(state.meta["embedder"])
+        config, fingerprint = state.meta["memory"]["config"], state.meta["memory"]["fingerprint"]
     checked = _embedder(made_by, resolve_embedder(embedder))
-    memory_model = cached(_memory_model(memory_config, memory_fingerprint, model))
-    with _whole(folder):
-        documents = {
-            id: Document(text, id, _mapping(metadata), None if host is None else _mapping(host))
-            for _, id, text, metadata, _, host in rows.documents
+    given = registry.memory_by_name(memory) if isinstance(memory, str) else memory
+    return Opened(settings, Shelf(store, cached(_memory_model(config, fingerprint, given)), checked))
+
+
+def restored(shelf: Shelf, state: State, before: Corpus) -> tuple[Corpus, int]:
+    """The corpus of a stored state and its generation; of a later one where others' work took the files away meanwhile."""
+    for _ in range(_RETRIES):
+        try:
+            return restore(shelf, state, before), state.generation
+        except MemoryModelError:
+            if shelf.store.generation() == state.generation:
+                raise
+            state = shelf.store.read(seals_of(before))
+    return restore(shelf, state, before), state.generation
+
+
+def restore(shelf: Shelf, state: State, before: Corpus, *, strict: bool = True) -> Corpus:
+    """The corpus of a stored state. What its rows leave out is as in `before`.
+
+    Args:
+        strict: Whether a memory that cannot be used is an error; it is left out otherwise, with its shard.
+
+    Raises:
+        StoreError: Where rows do not fit together.
+        MemoryModelError: Where a memory is not as it was written.
+    """
+    folder, vocabulary, dense = shelf.store.folder, before.index.terms.vocabulary, shelf.embedder is not None
+    with whole(folder):
+        entries = {
+            id: _entry(state.rows[id], vocabulary, id in state.broken_terms) if id in state.rows else before.entries[id]
+            for id in state.order
         }
-        index = _index(rows, list(documents.values()), checked)
-        shards, memories = _memories(folder, rows, documents, memory_model)
-    return Bundle(settings, memory_model, checked, Corpus(documents, shards, memories, index))
+        if dense and any(len(entry.keys) != len(entry.passages) for entry in entries.values()):
+            raise ValueError("some of its passages name no vector")
+    if state.broken_terms:
+        logger.warning(
+            "The terms of %d documents in %s were broken, and are made again.", len(state.broken_terms), folder
+        )
+    fresh = [entry for id, entry in entries.items() if before.entries.get(id) is not entry]
+    vectors = _vectors_of(shelf, fresh, before) if dense else {}
+    with whole(folder):
+        index = before.index.derive(list(entries.values()), vectors)
+        shards = _shards(state.shards, {id: entry.document for id, entry in entries.items()}, before.shards, strict)
+    memories = [_memory(shelf, state, row, shard, before, strict) for row, shard in shards]
+    formed = [(shard, memory) for (_, shard), memory in zip(shards, memories, strict=True) if memory is not None]
+    return Corpus(entries, [shard for shard, _ in formed], [memory for _, memory in formed], index)
 
 
-@dataclass(frozen=True)
-class _Maker:
-    """What made a store's vectors, and how to make it again (None: only the caller can)."""
+def _vectors_of(shelf: Shelf, fresh: Sequence[Entry], before: Corpus) -> dict[str, Floats]:
+    """Vectors of all passages of these entries; those that the store has lost are encoded again."""
+    assert shelf.embedder is not None
+    texts = {key: p.text for entry in fresh for key, p in zip(entry.keys, entry.passages, strict=True)}
+    found = dict(before.index.vectors_of(list(texts)))
+    found |= shelf.vectors([key for key in texts if key not in found])
+    if missing := {key: text for key, text in texts.items() if key not in found}:
+        logger.warning(
+            "%d of %d vectors in %s were lost or broken, and are encoded again.",
+            len(missing), len(texts), shelf.store.folder,
+        )  # fmt: skip
+        found |= shelf.embedder.embed_passages(missing, silent)
+        shelf.embedder.forget()
+    return found
 
-    fingerprint: EmbedderFingerprint
-    config: Mapping[str, Any] | None
 
-    @classmethod
-    def of(cls, meta: Mapping[str, Any]) -> _Maker:
-        stored = meta["fingerprint"]
-        return cls(EmbedderFingerprint(stored["name"], stored["dimension"], tuple(stored["probe"])), meta["config"])
+def _entry(row: DocumentRow, vocabulary: Vocabulary, broken_terms: bool) -> Entry:
+    host = None if row.host is None else from_json(row.host)
+    document = Document(row.text, row.id, from_json(row.metadata), host)
+    passages = tuple(_passage(passage, document) for passage in row.passages)
+    if broken_terms:
+        terms = [vocabulary.number(analysis.terms(passage.text, row.language)) for passage in passages]
+    else:
+        terms = unpack_terms(row, vocabulary.number)
+    keys = tuple(passage.vector.hex() for passage in row.passages if passage.vector is not None)
+    entry = Entry(document, row.cut, row.language, passages, tuple(terms), keys)
+    remember_seal(entry, row.seal)
+    return entry
+
+
+def _passage(row: PassageRow, document: Document) -> Passage:
+    return Passage(
+        row.id,
+        document.id,
+        document.text[row.start : row.stop] if row.text is None else row.text,
+        row.start,
+        row.stop,
+        row.centre,
+        document.metadata if row.metadata is None else from_json(row.metadata),
+        None if row.host is None else from_json(row.host),
+    )
+
+
+def _shards(
+    rows: Sequence[ShardRow], documents: Mapping[str, Document], before: Sequence[Shard], strict: bool
+) -> list[tuple[ShardRow, Shard]]:
+    known = {(shard.content_hash, tuple(d.id for d in shard.documents)): shard for shard in before}
+    shards = []
+    for row in rows:
+        ids = tuple(json.loads(row.documents))
+        if not strict and not documents.keys() >= set(ids):
+            continue
+        shard = Shard(tuple(documents[id] for id in ids))
+        kept = known.get((row.content, ids))
+        if kept is not None and all(one is other for one, other in zip(kept.documents, shard.documents, strict=True)):
+            shard = kept
+        if shard.content_hash == row.content:
+            shards.append((row, shard))
+        elif strict:
+            raise ValueError(f"the texts of {row.documents[:200]} are not those that were stored")
+    if strict and {document.id for _, shard in shards for document in shard.documents} != set(documents):
+        raise ValueError("some of its documents have no memory")
+    return shards
+
+
+def _memory(shelf: Shelf, state: State, row: ShardRow, shard: Shard, before: Corpus, strict: bool) -> Memory | None:
+    known = before.memory_of(shard)
+    if known is not None:
+        return known
+    try:
+        if row.folder is None:
+            return shelf.model.form(shard)
+        locate = memory_files.check if state.sealed else memory_files.folder_of
+        return shelf.model.load(locate(shelf.store.folder, row.folder), shard)
+    except MemoryModelError:
+        if strict:
+            raise
+        return None
 
 
 @contextmanager
-def _whole(folder: Path) -> Iterator[None]:
+def whole(folder: Path) -> Iterator[None]:
     """Rows that do not fit together are damage; only what reads rows belongs inside, never a caller's model."""
     try:
         yield
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise StoreError(
-            f"The store at {folder} is damaged ({type(error).__name__}: {error}). "
-            f"Restore it from a copy, or memorize the documents again into another folder."
-        ) from error
+        raise damaged(folder, f"{type(error).__name__}: {error}") from error
 
 
 def needs_embedder(folder: Path) -> bool:
     """Whether the store's vectors were made by a model that its settings cannot make again."""
-    meta = store.read_meta(folder).get("embedder")
+    meta = Store(folder).meta().get("embedder")
     return meta is not None and meta["config"] is None
 
 
-def _passage_row(
-    number: int, passage: Passage, place: Mapping[str, int], corpus: Corpus, terms: bytes, key: bytes | None
-) -> tuple[Any, ...]:
-    document = corpus.documents[passage.document_id]
-    cut = passage.start is not None and document.text[passage.start : passage.end] == passage.text
-    return (
-        number,
-        passage.id,
-        place[passage.document_id],
-        passage.start,
-        passage.end,
-        passage.centre,
-        None if cut else passage.text,
-        None if passage.metadata is document.metadata else _json(passage.metadata),
-        _json(passage.host),
-        terms,
-        key,
-    )
-
-
-def _index(rows: store.Rows, documents: Sequence[Document], embedder: CheckedEmbedder | None) -> Index:
-    passages = []
-    for _, id, place, start, stop, centre, text, metadata, host, _, _ in rows.passages:
-        document = documents[place]
-        passages.append(
-            Passage(
-                id,
-                document.id,
-                document.text[start:stop] if text is None else text,
-                start,
-                stop,
-                centre,
-                document.metadata if metadata is None else _mapping(metadata),
-                None if host is None else _mapping(host),
-            )
-        )
-    numbers = [np.frombuffer(row[9], dtype="<u4") for row in rows.passages]
-    if max((int(row.max()) for row in numbers if row.size), default=-1) >= len(rows.terms):
-        raise ValueError("its passages have terms that its vocabulary lacks")
-    terms = TermIndex([row[1] for row in rows.terms], numbers)
-    vectors = None
-    if embedder is not None:
-        dimension = embedder.fingerprint.dimension
-        stored = {key: np.frombuffer(vector, dtype="<f4") for key, vector in rows.vectors}
-        vectors = np.stack([stored[row[10]] for row in rows.passages])
-        if vectors.shape[1] != dimension or not np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3):
-            raise ValueError(f"its vectors are not unit vectors of {dimension} dimensions")
-        embedder.keep({text_hash(passage.text): vector for passage, vector in zip(passages, vectors, strict=True)})
-    languages = {row[1]: row[4] for row in rows.documents}
-    return Index(passages, languages, terms, embedder, vectors)
-
-
-def _embedder(made_by: _Maker | None, given: Embedder | None) -> CheckedEmbedder | None:
+def _embedder(made_by: Maker | None, given: Embedder | None) -> CheckedEmbedder | None:
     if made_by is None:
         if given is not None:
             raise StoreError(
@@ -237,44 +275,3 @@ def _memory_model(config: Mapping[str, Any] | None, fingerprint: str, given: Mem
             f"Pass the same memory model, or memorize again."
         )
     return model
-
-
-def _memories(
-    folder: Path, rows: store.Rows, documents: Mapping[str, Document], model: MemoryModel
-) -> tuple[list[Shard], list[Memory]]:
-    shards, memories = [], []
-    for _, ids, content, name in rows.shards:
-        shard = Shard(tuple(documents[id] for id in json.loads(ids)))
-        if shard.content_hash != content:
-            raise ValueError(f"the texts of {ids[:200]} are not those that were stored")
-        shards.append(shard)
-        memories.append(model.form(shard) if name is None else model.load(store.memory_folder(folder, name), shard))
-    if {document.id for shard in shards for document in shard.documents} != set(documents):
-        raise ValueError("some of its documents have no memory")
-    return shards, memories
-
-
-def _memory_name(model: MemoryModel, shard: Shard) -> str:
-    return text_hash(model.fingerprint, shard.content_hash)[:40]
-
-
-def _vector_key(text: str) -> bytes:
-    return bytes.fromhex(text_hash(text))
-
-
-def _json(value: Mapping[str, Any] | None) -> str | None:
-    return None if value is None else json.dumps(dict(value))
-
-
-def _mapping(stored: str) -> dict[str, Any]:
-    value = json.loads(stored)
-    if not isinstance(value, dict):
-        raise TypeError(f"expected a mapping, found {stored[:80]}")
-    return value
-
-
-def _version() -> str:
-    try:
-        return version("memorag-integrations")
-    except PackageNotFoundError:
-        return "(not installed)"

@@ -8,6 +8,7 @@ import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from .errors import InputError
@@ -16,6 +17,9 @@ logger = logging.getLogger(__name__)
 
 LONGEST_LINE = 20_000
 """Characters without a line break after which a stretch is cut before it reaches the splitter, which is quadratic there."""
+
+GIVEN = "given"
+"""What cut a document whose passages came with it, instead of our splitter."""
 
 _NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
 _LONG_STRETCH = re.compile(rf"^[^\n]{{{LONGEST_LINE},}}", re.MULTILINE)  # anchored: else every place in a line is tried
@@ -88,7 +92,7 @@ class Shard:
     def text(self) -> str:
         return self.SEPARATOR.join(document.text for document in self.documents)
 
-    @property
+    @cached_property
     def content_hash(self) -> str:
         return text_hash(*(document.text for document in self.documents))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from pathlib import Path
@@ -16,10 +16,11 @@ import numpy as np
 from . import fusion as fusing
 from . import registry, store
 from .answering import Answering
+from .changing import Changing, Documents, off_loop
 from .clues import Grounding, Recall, merge_recalls, weighted
 from .contracts import LLM, Embedder, Floats, Memory, MemoryModel, Progress, Scores
-from .corpus import Corpus, Split, form_corpus
-from .documents import Document, Splitter, clean_text, read_documents
+from .corpus import Change, Corpus, Split, with_text
+from .documents import Splitter, clean_text, read_documents
 from .errors import InputError
 from .evidence import Evidence, Reasons, Selection, Signal, merge_neighbours, select
 from .fusion import Fusion
@@ -28,8 +29,6 @@ from .index.embedders import CheckedEmbedder, resolve_embedder
 from .index.index import Filters
 from .memories.asking import UsageMeter
 from .memories.cache import cached
-from .persistence import Persisting
-from .progress import reporting
 from .writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -38,7 +37,7 @@ Mode = Literal["memorag", "plain", "bm25", "hybrid"]
 """How to rank: memory-guided (the default), by vectors alone, by terms alone, or by both without spreading or clues."""
 
 
-class MemoRAG(Persisting, Answering):
+class MemoRAG(Changing, Answering):
     """A memory over a corpus, and evidence by the clues it gives (Qian et al., MemoRAG, arXiv 2409.05591).
 
     Args:
@@ -97,19 +96,22 @@ class MemoRAG(Persisting, Answering):
 
     def memorize(
         self,
-        documents: str | Document | Iterable[str | Document],
+        documents: Documents,
         *,
         split: Split | None = None,
         save_dir: str | Path | None = None,
         progress: bool | Progress = True,
         cancel: threading.Event | None = None,
-    ) -> None:
+    ) -> Change:
         """Read the corpus once: from now on it is these documents. Texts encoded before are not encoded again.
+
+        Further documents come by `add`; `replace`, `delete` and `refresh` change what is there.
 
         Args:
             documents: One text, one document, or any iterable of these; consumed once.
             split: A document's passages, where they are not ours to cut (a host's nodes).
-            save_dir: Folder to save to when done.
+            save_dir: Folder to save to when done. What is finished before that is kept there by content, so that a stop
+                loses little: the same call again goes on from it.
             progress: True for a bar for each stage that takes a while, False for none, or a function (stage, done, total).
             cancel: When set, the work ends with `errors.Cancelled`, and the corpus is the one before.
 
@@ -117,42 +119,22 @@ class MemoRAG(Persisting, Answering):
             InputError: For an empty corpus, a repeated id, metadata that JSON cannot hold.
             EmbedderError: Where the embedding model answers with something else than embeddings.
         """
-        with self._writing, reporting(progress) as report:
-            if save_dir is not None:
-                store.check_target(Path(save_dir))
-            if self.embedder is None:
-                logger.info("No embedder: BM25 alone. Pass embedder= for dense scores beside it.")
-            corpus = form_corpus(
-                list(read_documents(documents)),
-                split or self.splitter.split,
-                self.memory_model,
-                self.embedder,
-                self.language,
-                before=self._corpus,
-                progress=report,
-                cancel=cancel,
-            )
-            self._corpus = corpus
-            if save_dir is not None:
-                self._save(Path(save_dir))
+        if self.embedder is None:
+            logger.info("No embedder: BM25 alone. Pass embedder= for dense scores beside it.")
+        folder = None if save_dir is None else store.check_target(Path(save_dir))
+        new = with_text(list(read_documents(documents)))
+        return self._change(lambda before: new, split, progress, cancel, folder)
 
     async def amemorize(
         self,
-        documents: str | Document | Iterable[str | Document],
+        documents: Documents,
         *,
         split: Split | None = None,
         save_dir: str | Path | None = None,
         progress: bool | Progress = True,
-    ) -> None:
+    ) -> Change:
         """`memorize` off the event loop. Cancelling the task ends the work and keeps the corpus there was."""
-        cancel = threading.Event()
-        try:
-            await asyncio.to_thread(
-                self.memorize, documents, split=split, save_dir=save_dir, progress=progress, cancel=cancel
-            )
-        except asyncio.CancelledError:
-            cancel.set()
-            raise
+        return await off_loop(self.memorize, documents, split=split, save_dir=save_dir, progress=progress)
 
     @property
     def corpus(self) -> Corpus:
@@ -161,6 +143,8 @@ class MemoRAG(Persisting, Answering):
         Raises:
             InputError: Where nothing was yet.
         """
+        if self._closed:
+            raise InputError("This corpus is closed. Load or open it again.")
         if self._corpus is None:
             raise InputError("Nothing is memorized yet. Call memorize(documents), or MemoRAG.load(folder).")
         return self._corpus

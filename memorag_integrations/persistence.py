@@ -1,20 +1,24 @@
-"""The engine's memory of itself: save, load, take over what another run has encoded."""
+"""The engine's memory of itself: a store it was loaded from, or lives in."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import threading
+from dataclasses import asdict
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from . import bundle, registry, store
+from . import bundle, store
 from .contracts import LLM, Embedder, MemoryModel
-from .errors import MemoRAGError
+from .corpus import Corpus
+from .errors import InputError, MemoRAGError, StoreError
+from .shelf import Settings, Shelf, commit, describe, seals_of
+from .store import Store
 from .writer import Writer
 
 if TYPE_CHECKING:
-    from .corpus import Corpus
     from .documents import Splitter
     from .fusion import Fusion
     from .index.embedders import CheckedEmbedder
@@ -34,23 +38,39 @@ class Persisting:
     clues: int
     _corpus: Corpus | None
     _writing: threading.Lock
+    _home: Store | None = None
+    """The store that every change goes to."""
+    _source: tuple[Path, int] | None = None
+    """The store that the corpus was last loaded from or saved to, and its generation then."""
+    _changed = False
+    """Whether the corpus is another one since."""
+    _closed = False
 
     if TYPE_CHECKING:
+
+        def __init__(self, memory: Any = ..., embedder: Any = ..., **settings: Any) -> None: ...
 
         @property
         def corpus(self) -> Corpus: ...
 
-    def save(self, folder: str | Path) -> None:
-        """Write documents, passages, vectors, terms, memories and settings to `folder`; all of it or nothing.
+    # ── a corpus in RAM, and a store it is saved to ───────────────────────────────────────────────────────────────
+
+    def save(self, folder: str | Path, *, wait: float = 30.0) -> None:
+        """Make the corpus the state of the store in `folder`; what is there already is not written again.
+
+        Args:
+            folder: Not there yet, empty, or a store.
+            wait: Seconds to wait for another process that writes to it.
 
         Raises:
-            StoreError: Where the folder holds something that is not a store of ours, or cannot be written.
+            StoreError: Where the folder holds something that is not a store of ours, cannot be written, or was changed
+                by somebody else since this corpus was loaded from it; the store is what it was.
         """
         with self._writing:
-            self._save(Path(folder))
+            self._save(Path(folder), wait)
 
-    async def asave(self, folder: str | Path) -> None:
-        await asyncio.to_thread(self.save, folder)
+    async def asave(self, folder: str | Path, *, wait: float = 30.0) -> None:
+        await asyncio.to_thread(self.save, folder, wait=wait)
 
     @classmethod
     def load(
@@ -61,7 +81,9 @@ class Persisting:
         memory: str | MemoryModel | None = None,
         generator: LLM | Writer | None = None,
     ) -> Self:
-        """What `save` wrote, ready to be asked; nothing is encoded again.
+        """What a store holds, ready to be asked; nothing is encoded again.
+
+        Changes of it stay in RAM until they are saved; see `open` for a corpus that lives in its folder.
 
         Args:
             folder: The store.
@@ -72,26 +94,96 @@ class Persisting:
         Raises:
             StoreError: For a folder that is not a store, is damaged, is of a newer format, or needs what was not passed.
             EmbedderError: For another embedder than the store's; the message names both.
+            MemoryModelError: Where a memory is not as it was written.
         """
-        model = registry.memory_by_name(memory) if isinstance(memory, str) else memory
-        stored = bundle.load(Path(folder), embedder, model)
-        settings = stored.settings
-        memo = cls(
-            stored.memory_model,  # type: ignore[call-arg]
-            generator=generator,
-            passage_size=settings.passage_size,
-            language=settings.language,
-            fusion=settings.fusion,
-            shards=settings.shards,
-            clues=settings.clues,
-        )
-        memo.embedder, memo._corpus = stored.embedder, stored.corpus
-        return memo
+        return cls._loaded(Path(folder), embedder, memory, generator, unfinished=False)
 
     @classmethod
     async def aload(cls, folder: str | Path, **how: Any) -> Self:
         """`load` off the event loop."""
         return await asyncio.to_thread(lambda: cls.load(folder, **how))
+
+    # ── a corpus that lives in a store ────────────────────────────────────────────────────────────────────────────
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | Path,
+        *,
+        embedder: str | Embedder | None = None,
+        memory: str | MemoryModel | None = None,
+        generator: LLM | Writer | None = None,
+        wait: float = 30.0,
+        **settings: Any,
+    ) -> Self:
+        """A corpus that lives in a folder: each change is in the store, whole, when its call returns.
+
+        Several processes may have the same folder open and change it; each change is made to the state that the others
+        left. What they changed is seen after a change of one's own, or `reload`.
+
+        Args:
+            folder: A store, or where one is made.
+            embedder, memory: As in the constructor for a new store; for one that is there, as in `load`.
+            generator: As in the constructor.
+            wait: Seconds to wait for another process that is writing; 0 refuses at once.
+            **settings: Of the constructor. A store that is there has its own; others are refused.
+
+        Raises:
+            StoreError: As `load`; and later from each change, where another process writes for longer than `wait`.
+        """
+        if isinstance(wait, bool) or not isinstance(wait, int | float) or wait < 0:
+            raise InputError(f"wait must be a number of seconds, 0 or more; found {wait!r}.")
+        home = Store(Path(folder), float(wait))
+        if not store.exists(home.folder):
+            memo = cls("activation" if memory is None else memory, embedder, generator=generator, **settings)
+            home.prepare(describe(memo._settings(), memo.memory_model, memo.embedder))
+        memo = cls._loaded(home.folder, embedder, memory, generator, unfinished=True)
+        stored = asdict(memo._settings())
+        for name, value in settings.items():
+            wanted = asdict(value) if name == "fusion" and value is not None else value
+            if wanted != stored.get(name):
+                raise InputError(
+                    f"The store at {folder} was made with {name}={stored.get(name)!r}, found {value!r}. Leave it out, or "
+                    f"make another store."
+                )
+        memo._home = home
+        return memo
+
+    @classmethod
+    async def aopen(cls, folder: str | Path, **how: Any) -> Self:
+        """`open` off the event loop."""
+        return await asyncio.to_thread(lambda: cls.open(folder, **how))
+
+    def reload(self) -> bool:
+        """Take over what others changed in the store since; True where they did. Reads what is new alone.
+
+        Raises:
+            InputError: Where there is no store behind this corpus, or changes in RAM would be lost.
+        """
+        with self._writing:
+            if self._source is None:
+                raise InputError("There is no store to reload: make this object with MemoRAG.load or MemoRAG.open.")
+            if self._changed:
+                raise InputError("The corpus was changed in RAM, and reload would lose that. Save it first.")
+            return self._reload()
+
+    async def areload(self) -> bool:
+        return await asyncio.to_thread(self.reload)
+
+    def close(self) -> None:
+        """Let go of corpus and memories; everything was written when it changed. Closing twice does no harm."""
+        with self._writing:
+            self._corpus, self._closed = None, True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ── what a store says ─────────────────────────────────────────────────────────────────────────────────────────
 
     @staticmethod
     def needs_embedder(folder: str | Path) -> bool:
@@ -111,8 +203,8 @@ class Persisting:
         except MemoRAGError as error:
             logger.info("Nothing to reuse in %s: %s", folder, error)
             return
-        if self.embedder is not None and stored.embedder is not None:
-            self.embedder.keep(stored.embedder.vectors)
+        if self.embedder is not None:
+            self.embedder.keep(stored.corpus.vectors)
         self._corpus = self._corpus or stored.corpus
 
     def info(self) -> dict[str, Any]:
@@ -122,7 +214,7 @@ class Persisting:
             "documents": len(corpus.documents),
             "passages": len(corpus.index),
             "characters": sum(len(document.text) for document in corpus.documents.values()),
-            "languages": sorted(set(corpus.index.languages.values())),
+            "languages": sorted(corpus.index.languages),
             "memory": self.memory_model.fingerprint,
             "memories": len(corpus.memories),
             "memory_tokens": sum(memory.token_count for memory in corpus.memories),
@@ -131,6 +223,61 @@ class Persisting:
             "passage_size": self.splitter.size,
         }
 
-    def _save(self, folder: Path) -> None:
-        settings = bundle.Settings(self.splitter.size, self.language, self.fusion, self.shards, self.clues)
-        bundle.save(folder, self.corpus, settings, self.memory_model, self.embedder)
+    # ── the steps ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @classmethod
+    def _loaded(
+        cls,
+        folder: Path,
+        embedder: str | Embedder | None,
+        memory: str | MemoryModel | None,
+        generator: LLM | Writer | None,
+        *,
+        unfinished: bool,
+    ) -> Self:
+        stored = bundle.load(folder, embedder, memory, unfinished=unfinished)
+        settings = stored.settings
+        memo = cls(
+            stored.memory_model,
+            generator=generator,
+            passage_size=settings.passage_size,
+            language=settings.language,
+            fusion=settings.fusion,
+            shards=settings.shards,
+            clues=settings.clues,
+        )
+        memo.embedder, memo._corpus = stored.embedder, stored.corpus
+        memo._source = (folder.resolve(), stored.generation)
+        return memo
+
+    def _settings(self) -> Settings:
+        return Settings(self.splitter.size, self.language, self.fusion, self.shards, self.clues)
+
+    def _shelf(self, home: Store) -> Shelf:
+        return Shelf(home, self.memory_model, self.embedder)
+
+    def _save(self, folder: Path, wait: float = 30.0) -> None:
+        home, corpus = Store(folder, wait), self.corpus
+        home.prepare(describe(self._settings(), self.memory_model, self.embedder))
+        expected = self._source[1] if self._source is not None and self._source[0] == folder.resolve() else None
+        generation = commit(self._shelf(home), corpus, self._settings(), expected)
+        if generation is None:
+            raise StoreError(
+                f"The store at {folder} was changed by somebody else since this corpus was loaded from it. Load it again "
+                f"and repeat your changes, or use MemoRAG.open, which makes them to what is there."
+            )
+        if self._home is None or expected is not None:
+            self._source, self._changed = (folder.resolve(), generation), False
+
+    def _reload(self) -> bool:
+        """Take over the state of the store behind this corpus."""
+        assert self._source is not None
+        folder, generation = self._source
+        home = self._home or Store(folder)
+        if home.generation() == generation:
+            return False
+        before = self._corpus or Corpus.empty(self.embedder is not None)
+        state = home.read(seals_of(before))
+        self._corpus, found = bundle.restored(self._shelf(home), state, before)
+        self._source = (folder, found)
+        return True

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from memorag_integrations.contracts import Embedder, EmbedderFingerprint
+from memorag_integrations.documents import text_hash
 from memorag_integrations.errors import Cancelled, EmbedderError, InputError, MissingExtraError
 from memorag_integrations.index import embedders
 from memorag_integrations.index.embedders import (
@@ -94,6 +95,10 @@ def test_what_is_no_embedder_is_refused(value):
         resolve_embedder(value)
 
 
+def named(*texts):
+    return {text_hash(text): text for text in texts}
+
+
 @pytest.mark.parametrize(
     ("fail", "message"),
     [
@@ -109,7 +114,7 @@ def test_an_answer_that_is_no_embedding_is_refused_with_the_model_named(fail, me
     checked = CheckedEmbedder(embedder).verify()
     embedder.fail = fail
     with pytest.raises(EmbedderError, match=message) as caught:
-        checked.embed_passages(["a", "b", "c"], silent)
+        checked.embed_passages(named("a", "b", "c"), silent)
     assert "HashEmbedder" in str(caught.value)
     with pytest.raises(EmbedderError, match=message):
         checked.embed_queries(["a", "b", "c"])
@@ -132,10 +137,9 @@ def test_no_text_is_encoded_twice():
     embedder = HashEmbedder()
     checked = CheckedEmbedder(embedder).verify()
     embedder.passages.clear()
-    first = checked.embed_passages(["a", "b", "a"], silent)
-    np.testing.assert_array_equal(first[0], first[2])
-    again = checked.embed_passages(["b", "c"], silent)
-    np.testing.assert_array_equal(again[0], first[1])
+    first = checked.embed_passages(named("a", "b"), silent)
+    again = checked.embed_passages(named("b", "c"), silent)
+    np.testing.assert_array_equal(again[text_hash("b")], first[text_hash("b")])
     assert sorted(embedder.passages) == ["a", "b", "c"]
     assert checked.encoded == 3
 
@@ -144,13 +148,15 @@ def test_what_is_kept_is_not_encoded_and_what_is_forgotten_is():
     embedder = HashEmbedder()
     checked = CheckedEmbedder(embedder).verify()
     known = CheckedEmbedder(HashEmbedder())
-    known.embed_passages(["a", "b"], silent)
+    arrived = []
+    known.embed_passages(named("a", "b"), silent, arrived=arrived.append)
+    assert [sorted(batch) for batch in arrived] == [sorted(known.vectors)] == [sorted(named("a", "b"))]
     checked.keep(known.vectors)
-    checked.embed_passages(["a", "b"], silent)
+    checked.embed_passages(named("a", "b"), silent)
     assert checked.encoded == 0
-    checked.forget_all_but(["a"])
-    checked.embed_passages(["a", "b"], silent)
-    assert checked.encoded == 1
+    checked.forget()
+    checked.embed_passages(named("a", "c"), silent)
+    assert checked.encoded == 2
 
 
 def test_batches_report_progress_and_look_at_cancel():
@@ -162,7 +168,7 @@ def test_batches_report_progress_and_look_at_cancel():
         cancel.set()
 
     with pytest.raises(Cancelled):
-        checked.embed_passages([str(n) for n in range(BATCH + 1)], progress, cancel)
+        checked.embed_passages(named(*map(str, range(BATCH + 1))), progress, cancel)
     assert steps == [("embedding passages", BATCH, BATCH + 1)]
     assert checked.encoded == BATCH
 
@@ -191,7 +197,7 @@ def test_verify_encodes_the_probe_once():
 
 def test_an_expected_fingerprint_is_checked_when_first_used():
     checked = CheckedEmbedder(HashEmbedder(seed=1), take_fingerprint(HashEmbedder()))
-    for ask in (checked.embed_queries, lambda texts: checked.embed_passages(texts, silent)):
+    for ask in (checked.embed_queries, lambda texts: checked.embed_passages(named(*texts), silent)):
         with pytest.raises(EmbedderError, match="The stored vectors were made by"):
             ask(["x"])
 

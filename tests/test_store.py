@@ -4,14 +4,16 @@ import os
 import shutil
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
-from memorag_integrations import Document, Fusion, MemoRAG, Passage, store
+from memorag_integrations import Document, Fusion, GistMemory, MemoRAG, Passage, database, store
 from memorag_integrations.contracts import EmbedderFingerprint
 from memorag_integrations.errors import EmbedderError, InputError, StoreError
 from memorag_integrations.index.embedders import MiniLMEmbedder
-from tests.conftest import HashEmbedder
+from tests.conftest import BAKERY, HashEmbedder
+from tests.scripted import ScriptedLLM
 
 QUERIES = ("Which trawler struck the reef?", "sourdough", "Who opens the gates?", "unheard of")
 
@@ -165,6 +167,47 @@ def test_reuse_takes_over_what_the_store_holds(tmp_path, documents):
 # ── saving over what is there ─────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.fixture
+def format1():
+    return Path(__file__).parent / "stores" / "format1"
+
+
+def test_a_store_of_the_first_format_is_read_as_it_is(format1):
+    before = snapshot(format1)
+    loaded = MemoRAG.load(format1 / "vectors", embedder=HashEmbedder(16))
+    assert list(loaded.corpus.documents) == ["lighthouse", "bakery", "river", "河"]
+    assert loaded.get("bakery") == Document(BAKERY, "bakery", {"kind": "craft", "year": 2020}, {"any": "thing"})
+    fresh = MemoRAG(embedder=HashEmbedder(16), passage_size=130)
+    fresh.memorize(loaded.corpus.documents.values(), progress=False)
+    assert answers(loaded) == answers(fresh)
+    assert snapshot(format1) == before
+
+
+def test_a_store_of_the_first_format_is_carried_over_by_the_first_change(format1, tmp_path):
+    shutil.copytree(format1 / "vectors", tmp_path / "s")
+    embedder = HashEmbedder(16)
+    with MemoRAG.open(tmp_path / "s", embedder=embedder) as memo:
+        expected = answers(memo)
+        assert memo.add(Document("new", "new"), progress=False).encoded == 1
+        memo.delete("new", progress=False)
+    assert embedder.passages == [EmbedderFingerprint.PROBE, "new"]
+    with closing(sqlite3.connect(tmp_path / "s" / store.DATABASE)) as rows:
+        assert rows.execute("PRAGMA user_version").fetchone() == (store.FORMAT,)
+    assert answers(MemoRAG.load(tmp_path / "s", embedder=HashEmbedder(16))) == expected
+
+
+def test_memories_and_given_passages_of_the_first_format_are_carried_over(format1, tmp_path):
+    shutil.copytree(format1 / "gists", tmp_path / "s")
+    silent_llm = ScriptedLLM(lambda prompt: pytest.fail("nothing is asked again"), window=20_000)
+    model = GistMemory(silent_llm, folder=tmp_path / "none", stretch=300, words=20)
+    old = MemoRAG.load(format1 / "gists", memory=model)
+    old.save(tmp_path / "s")
+    loaded = MemoRAG.load(tmp_path / "s", memory=model)
+    assert loaded.corpus.index.passages == old.corpus.index.passages
+    assert [passage.id for passage in loaded.corpus.index.passages] == ["n1", "n2"]
+    assert loaded.corpus.memories[0].memory.levels == old.corpus.memories[0].memory.levels
+
+
 def test_saving_twice_is_saving_once_and_the_last_one_counts(folder, documents):
     memo = made(documents[:1])
     memo.save(folder)
@@ -200,25 +243,21 @@ def test_a_file_in_the_way_is_left(tmp_path, documents, place):
     assert snapshot(tmp_path) == {"file.txt": b"mine"}
 
 
-def fail_replace(monkeypatch):
-    def refuse(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(store.os, "replace", refuse)
-
-
-def fail_sqlite(monkeypatch):
-    monkeypatch.setattr(store, "_SCHEMA", "PRAGMA max_page_count=4;" + store._SCHEMA)
-
-
-@pytest.mark.parametrize("fail", [fail_replace, fail_sqlite])
-def test_a_full_disk_leaves_the_old_store(folder, documents, monkeypatch, fail):
-    before, memo = snapshot(folder), made([*documents, "x " * 20_000])
+def test_a_full_disk_leaves_the_old_store(folder, documents, monkeypatch):
+    before, memo = answers(MemoRAG.load(folder)), made([*documents, "x " * 20_000])
     with monkeypatch.context() as patch:
-        fail(patch)
-        with pytest.raises(StoreError, match=r"could not be written .*(No space left|full).*untouched"):
+        opened = database._opened
+
+        def small(path):
+            connection = opened(path)
+            pages = connection.execute("PRAGMA page_count").fetchone()[0]
+            connection.execute(f"PRAGMA max_page_count={pages + 1}")
+            return connection
+
+        patch.setattr(database, "_opened", small)
+        with pytest.raises(StoreError, match=r"could not be written .*full.*untouched"):
             memo.save(folder)
-    assert snapshot(folder) == before
+    assert answers(MemoRAG.load(folder)) == before
     memo.save(folder)
     assert len(MemoRAG.load(folder).corpus.documents) == 4
 
@@ -307,11 +346,11 @@ def newer(folder):
         (a_file, r"Expected a store folder at .*found a file"),
         (empty, r"found an empty folder\. Make one with memorize"),
         (foreign, r"found mine\.txt\. Make one with memorize"),
-        (not_sqlite, r"is damaged \(file is not a database\)\. Restore it from a copy"),
+        (not_sqlite, r"is damaged \(file is not a database\)\..*restore it from a copy"),
         (zero_bytes, r"is damaged \(the file is empty or cut short\)"),
-        (truncated, r"is damaged .*Restore it from a copy"),
-        (truncated_in_the_header, r"is damaged .*Restore it from a copy"),
-        (zeros_in_the_middle, r"is damaged .*Restore it from a copy"),
+        (truncated, r"is damaged .*restore it from a copy"),
+        (truncated_in_the_header, r"is damaged .*restore it from a copy"),
+        (zeros_in_the_middle, r"is damaged .*restore it from a copy"),
         (anothers_database, r"not a store of memorag-integrations\. It was left"),
         (newer, rf"has format {store.FORMAT + 1}; this version reads up to {store.FORMAT}\. Upgrade"),
     ],
@@ -335,11 +374,11 @@ def test_a_place_where_no_store_is_left_is_not_taken_for_one_that_needs_an_embed
 @pytest.mark.parametrize(
     "statement",
     [
-        "DROP TABLE terms",
-        "DELETE FROM terms WHERE number > 3",
+        "DROP TABLE spaces",
+        "DROP INDEX passages_of",
+        "CREATE TRIGGER more AFTER INSERT ON meta BEGIN DELETE FROM documents; END",
         "DELETE FROM documents WHERE place = 1",
         "DELETE FROM passages",
-        "DELETE FROM vectors",
         "DELETE FROM shards",
         "DELETE FROM shards WHERE place = 1",
         "DELETE FROM meta",
@@ -349,11 +388,14 @@ def test_a_place_where_no_store_is_left_is_not_taken_for_one_that_needs_an_embed
         "UPDATE meta SET value = '{\"fusion\": {}}' WHERE key = 'settings'",
         "UPDATE documents SET text = text || 'x' WHERE place = 0",
         "UPDATE documents SET metadata = '[1]' WHERE place = 0",
-        "UPDATE vectors SET vector = zeroblob(256)",
-        "UPDATE vectors SET vector = x'00'",
-        "UPDATE passages SET terms = x'ffffffff'",
-        "UPDATE passages SET terms = x'ff'",
+        "UPDATE documents SET place = 7 WHERE place = 0",
+        "UPDATE documents SET seal = x'00' WHERE place = 0",
+        "UPDATE documents SET terms_seal = x'00' WHERE place = 0",
         "UPDATE passages SET document = 99",
+        "UPDATE passages SET centre = 1.5",
+        "UPDATE passages SET vector = NULL WHERE place = 0",
+        "UPDATE meta SET value = 'true' WHERE key = 'made'",
+        'UPDATE meta SET value = \'{"generation": 5, "digest": ""}\' WHERE key = \'state\'',
     ],
 )
 def test_rows_that_do_not_fit_together_are_damage(tmp_path, documents, statement):
@@ -361,10 +403,33 @@ def test_rows_that_do_not_fit_together_are_damage(tmp_path, documents, statement
     change(tmp_path / "s", statement)
     before = snapshot(tmp_path)
     with pytest.raises(
-        StoreError, match=r"damaged .*Restore it from a copy, or memorize the documents again into another"
+        StoreError, match=r"damaged .*repair.*restore it from a copy, or memorize the documents again into another"
     ):
         MemoRAG.load(tmp_path / "s", embedder=HashEmbedder())
     assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("statement", "again"),
+    [
+        ("DELETE FROM vectors", True),
+        ("DELETE FROM spaces", True),
+        ("UPDATE vectors SET vector = zeroblob(256)", True),
+        ("UPDATE vectors SET vector = x'00'", True),
+        ("UPDATE vectors SET seal = x'00'", True),
+        ("UPDATE passages SET terms = x'ffffffff'", False),
+        ("UPDATE passages SET terms = x'ff'", False),
+        ("UPDATE documents SET vocabulary = 'x'", False),
+    ],
+)
+def test_what_is_derived_is_made_again(tmp_path, documents, statement, again, caplog):
+    memo = made(documents, HashEmbedder())
+    memo.save(tmp_path / "s")
+    change(tmp_path / "s", statement)
+    embedder = HashEmbedder()
+    assert answers(MemoRAG.load(tmp_path / "s", embedder=embedder)) == answers(memo)
+    assert (len(embedder.passages) > 1) is again, "the probe, and where they were lost the passages"
+    assert "again" in caplog.text
 
 
 @pytest.mark.parametrize("other", [HashEmbedder(32), HashEmbedder(seed=3)])

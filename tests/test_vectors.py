@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from memorag_integrations.index.vectors import VectorIndex
 
@@ -12,15 +14,7 @@ def vectors():
 
 @pytest.fixture
 def index(vectors):
-    index = VectorIndex(8)
-    index.add(vectors[:15])
-    index.add(vectors[15:])
-    return index
-
-
-def test_the_matrix_is_what_was_added(index, vectors):
-    assert len(index) == 20
-    np.testing.assert_array_equal(index.matrix, vectors)
+    return VectorIndex(vectors)
 
 
 def test_scores_are_cosines_of_all_or_of_some(index, vectors):
@@ -34,9 +28,22 @@ def test_scores_are_cosines_of_all_or_of_some(index, vectors):
 @pytest.mark.parametrize("k", [1, 5, 20, 99])
 def test_search_is_exact(index, vectors, k):
     expected = np.argsort(-(vectors @ vectors[7]), kind="stable")[:k]
-    assert index.search(vectors[7], k).tolist() == expected.tolist()
+    assert index.search(vectors[7:8], k).tolist() == [expected.tolist()]
 
 
-def test_an_empty_index_has_an_empty_matrix():
-    assert VectorIndex(8).matrix.shape == (0, 8)
-    assert VectorIndex(8).score(np.ones((1, 8), dtype=np.float32)).shape == (1, 0)
+def test_an_empty_index_has_no_scores():
+    empty = VectorIndex(np.zeros((0, 0), np.float32))
+    assert empty.score(np.ones((1, 8), dtype=np.float32)).shape == (1, 0)
+    assert empty.search(np.ones((1, 8), dtype=np.float32), 5).shape == (1, 0)
+
+
+@given(st.lists(st.integers(0, 19), unique=True, max_size=20), st.integers(0, 4), st.randoms())
+def test_a_derived_state_has_the_kept_vectors_and_the_new_ones_in_order(kept, new, chance):
+    old = np.random.default_rng(0).normal(size=(20, 8)).astype(np.float32)
+    fresh = list(np.random.default_rng(1).normal(size=(new, 8)).astype(np.float32))
+    source = [*kept, *[-1] * new]
+    chance.shuffle(source)
+    coming = iter(fresh)
+    expected = [old[at] if at >= 0 else next(coming) for at in source]
+    derived = VectorIndex(old).derive(np.array(source, dtype=np.intp), fresh)
+    np.testing.assert_array_equal(derived.matrix, np.array(expected, np.float32).reshape(len(source), 8))

@@ -7,7 +7,7 @@ import hashlib
 import importlib.util
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,6 @@ import numpy as np
 
 from .. import registry
 from ..contracts import Config, Embedder, EmbedderFingerprint, Floats, Progress
-from ..documents import text_hash
 from ..errors import Cancelled, EmbedderError, InputError, MissingExtraError
 
 logger = logging.getLogger(__name__)
@@ -202,7 +201,8 @@ def build_embedder(config: Config) -> Embedder:
 
 
 class CheckedEmbedder:
-    """An embedder, its answers checked, its fingerprint taken once, and no text encoded twice.
+    """An embedder, its answers checked, its fingerprint taken once. What it encoded is kept until an index has it, so
+    that work that was broken off is not done again.
 
     Args:
         embedder: The model.
@@ -245,26 +245,38 @@ class CheckedEmbedder:
             self._verified = True
         return self
 
-    def embed_passages(self, texts: Sequence[str], progress: Progress, cancel: threading.Event | None = None) -> Floats:
-        """Vectors [n, dimension]; only texts not seen before go to the model, longest first, so that batches are even."""
+    def embed_passages(
+        self,
+        texts: Mapping[str, str],
+        progress: Progress,
+        cancel: threading.Event | None = None,
+        arrived: Callable[[Mapping[str, Floats]], None] | None = None,
+    ) -> dict[str, Floats]:
+        """Vectors by key; only texts not kept already go to the model, longest first, so that batches are even.
+
+        Args:
+            texts: By `text_hash`.
+            arrived: Called with the vectors of each batch as it comes.
+        """
         self.verify()
-        keys = [text_hash(text) for text in texts]
-        new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self.vectors}
-        order = sorted(new, key=lambda key: -len(new[key]))
+        order = sorted((key for key in texts if key not in self.vectors), key=lambda key: -len(texts[key]))
         for at in range(0, len(order), BATCH):
             if cancel is not None and cancel.is_set():
                 raise Cancelled("Cancelled while passages were embedded; the corpus is as it was before.")
             batch = order[at : at + BATCH]
             vectors = check_vectors(
-                self.embedder.embed_passages([new[key] for key in batch]),
+                self.embedder.embed_passages([texts[key] for key in batch]),
                 len(batch),
                 self.dimension,
                 self.embedder.name,
             )
-            self.vectors.update(zip(batch, vectors, strict=True))
+            came = dict(zip(batch, vectors, strict=True))
+            self.vectors.update(came)
             self.encoded += len(batch)
+            if arrived is not None:
+                arrived(came)
             progress("embedding passages", at + len(batch), len(order))
-        return np.stack([self.vectors[key] for key in keys])
+        return {key: self.vectors[key] for key in texts}
 
     def embed_queries(self, texts: Sequence[str]) -> Floats:
         self.verify()
@@ -279,10 +291,9 @@ class CheckedEmbedder:
         """Take over vectors known from elsewhere, by `text_hash` of their text."""
         self.vectors.update(vectors)
 
-    def forget_all_but(self, texts: Sequence[str]) -> None:
-        """Keep the cache no larger than the corpus."""
-        keys = {text_hash(text) for text in texts}
-        self.vectors = {key: vector for key, vector in self.vectors.items() if key in keys}
+    def forget(self) -> None:
+        """Give the vectors away that were kept: the index has them now."""
+        self.vectors = {}
 
 
 def take_fingerprint(embedder: Embedder) -> EmbedderFingerprint:

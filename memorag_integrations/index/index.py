@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contracts import Candidates, Floats, Progress, Signals
-from ..documents import Document, Passage
-from ..errors import Cancelled, InputError
+from ..contracts import Candidates, Floats, Signals
+from ..errors import InputError
 from . import analysis
-from .embedders import CheckedEmbedder
-from .terms import TermIndex
+from .entries import Entry
+from .terms import Row, TermIndex, Vocabulary
 from .vectors import VectorIndex
 
 Filters = Mapping[str, Any] | Callable[[Mapping[str, Any]], bool]
@@ -28,34 +26,23 @@ PICK = 1_000
 
 
 class Index:
-    """Passages grouped by document, and what is known of each.
+    """One state of the index: passages grouped by document, and what is known of each. It never changes.
 
     Args:
-        passages: Grouped by document, in the order of the text.
-        languages: ISO code of each document, by id.
-        terms: Their terms, in the same order.
-        embedder: What made `vectors`, or None for BM25 alone.
-        vectors: float32 [n, dimension], in the same order.
+        entries: The documents, in their order.
+        terms: The terms of their passages, in the same order.
+        vectors: The vectors, in the same order; None for BM25 alone.
     """
 
-    def __init__(
-        self,
-        passages: Sequence[Passage],
-        languages: Mapping[str, str],
-        terms: TermIndex,
-        embedder: CheckedEmbedder | None = None,
-        vectors: Floats | None = None,
-    ) -> None:
-        self.passages = list(passages)
-        self.languages = dict(languages)
+    def __init__(self, entries: Sequence[Entry], terms: TermIndex, vectors: VectorIndex | None = None) -> None:
+        self.entries = entries
         self.terms = terms
-        self.embedder = embedder
-        self.vectors: VectorIndex | None = None
-        if embedder is not None and vectors is not None:
-            self.vectors = VectorIndex(embedder.dimension)
-            self.vectors.add(vectors)
-        number = {id: i for i, id in enumerate(dict.fromkeys(passage.document_id for passage in self.passages))}
-        self._document = np.array([number[passage.document_id] for passage in self.passages], dtype=np.int32)
+        self.vectors = vectors
+        self.passages = [passage for entry in entries for passage in entry.passages]
+        self.languages = list(dict.fromkeys(entry.language for entry in entries))
+        self._document = np.repeat(
+            np.arange(len(entries), dtype=np.int32), [len(entry.passages) for entry in entries]
+        ).astype(np.int32)
         self._everything = Candidates(
             self.passages,
             self._document,
@@ -64,32 +51,47 @@ class Index:
         )
 
     @classmethod
-    def build(
-        cls,
-        documents: Sequence[Document],
-        passages: Sequence[Passage],
-        embedder: CheckedEmbedder | None,
-        language: str,
-        progress: Progress,
-        cancel: threading.Event | None = None,
-    ) -> Index:
-        """Index `passages` of `documents`: detect languages, take terms, embed what was not embedded before."""
-        languages = {
-            document.id: analysis.detect_language(document.text) if language == "auto" else language
-            for document in documents
-        }
-        terms = TermIndex()
-        for done, passage in enumerate(passages, 1):
-            terms.add(analysis.terms(passage.text, languages[passage.document_id]))
-            if done % 256 == 0 or done == len(passages):
-                if cancel is not None and cancel.is_set():
-                    raise Cancelled("Cancelled while passages were indexed; the corpus is as it was before.")
-                progress("indexing terms", done, len(passages))
-        terms.prepare()
-        vectors = None
-        if embedder is not None:
-            vectors = embedder.embed_passages([passage.text for passage in passages], progress, cancel)
-        return cls(passages, languages, terms, embedder, vectors)
+    def empty(cls, dense: bool) -> Index:
+        """An index over nothing, with vectors to come or without."""
+        return cls([], TermIndex.over([], Vocabulary()), VectorIndex(np.zeros((0, 0), np.float32)) if dense else None)
+
+    def derive(self, entries: Sequence[Entry], vectors: Mapping[str, Floats]) -> Index:
+        """The state over these entries. What stands here already is taken over; the others must be numbered by this
+        vocabulary.
+
+        Args:
+            entries: The documents, in their order.
+            vectors: Of each passage of the new ones, by its key; nothing where this index has no vectors.
+        """
+        first = {}
+        at = 0
+        for entry in self.entries:
+            first[id(entry)] = at
+            at += len(entry.passages)
+        source: list[int] = []
+        fresh: list[Row] = []
+        keys: list[str] = []
+        for entry in entries:
+            if (begin := first.get(id(entry))) is not None:
+                source += range(begin, begin + len(entry.passages))
+            else:
+                source += [-1] * len(entry.passages)
+                fresh += entry.terms
+                keys += entry.keys
+        rows = np.array(source, dtype=np.intp)
+        terms = self.terms.derive(rows, fresh)
+        if self.vectors is None:
+            return Index(entries, terms)
+        return Index(entries, terms, self.vectors.derive(rows, [vectors[key] for key in keys]))
+
+    def vectors_of(self, keys: Sequence[str]) -> dict[str, Floats]:
+        """The vectors of those of these texts that some passage has, by `text_hash` of the text."""
+        if self.vectors is None or not keys:
+            return {}
+        wanted = set(keys)
+        every = (key for entry in self.entries for key in entry.keys)
+        rows = {key: row for row, key in enumerate(every) if key in wanted}
+        return {key: self.vectors.matrix[row] for key, row in rows.items()}
 
     def __len__(self) -> int:
         return len(self.passages)
@@ -125,7 +127,7 @@ class Index:
         return out
 
     def _known_terms(self, text: str) -> tuple[list[int], float]:
-        terms = analysis.query_terms(text, dict.fromkeys(self.languages.values()))
+        terms = analysis.query_terms(text, self.languages)
         numbers = self.terms.known(terms)
         return numbers, len(numbers) / len(terms) if terms else 0.0
 
@@ -140,7 +142,7 @@ class Index:
         best = [rows[np.argsort(-self.terms.score(numbers)[rows], kind="stable")[:PICK]] for numbers in texts]
         if self.vectors is not None and vectors is not None:
             if allowed is None:
-                best += [self.vectors.search(vector, PICK) for vector in vectors]
+                best += list(self.vectors.search(vectors, PICK))
             else:
                 best += list(rows[np.argsort(-self.vectors.score(vectors, rows), axis=1, kind="stable")[:, :PICK]])
         picked = np.flatnonzero(np.isin(self._document, self._document[np.concatenate(best)]))

@@ -1,6 +1,8 @@
-"""Exact inner-product search over the passages' vectors, on FAISS."""
+"""Inner-product search over the passages' vectors: exact, on a matrix that FAISS searches where it stands."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,36 +11,40 @@ from ..contracts import Floats
 
 
 class VectorIndex:
-    """Unit vectors [n, dimension] in a FAISS `IndexFlatIP`, which owns them."""
+    """One state: unit vectors float32 [n, dimension], held once."""
 
-    def __init__(self, dimension: int) -> None:
-        import faiss
-
-        self.dimension = dimension
-        self._faiss = faiss.IndexFlatIP(dimension)
+    def __init__(self, matrix: Floats) -> None:
+        self.matrix = np.ascontiguousarray(matrix, dtype=np.float32)
 
     def __len__(self) -> int:
-        return int(self._faiss.ntotal)
+        return len(self.matrix)
 
-    def add(self, vectors: Floats) -> None:
-        self._faiss.add(np.ascontiguousarray(vectors, dtype=np.float32))
+    def derive(self, source: NDArray[np.intp], fresh: Sequence[Floats]) -> VectorIndex:
+        """The state after a change.
 
-    @property
-    def matrix(self) -> Floats:
-        """A view [n, dimension] of what FAISS holds; valid until the next `add`."""
-        import faiss
-
-        if not len(self):
-            return np.zeros((0, self.dimension), dtype=np.float32)
-        flat = faiss.rev_swig_ptr(self._faiss.get_xb(), len(self) * self.dimension)
-        return np.asarray(flat, dtype=np.float32).reshape(len(self), self.dimension)
+        Args:
+            source: For each passage of the new state its place in this one, or -1 for the next of `fresh`.
+            fresh: Vectors of the passages that are new, each float32 [dimension].
+        """
+        matrix = np.empty((len(source), len(fresh[0]) if len(fresh) else self.matrix.shape[1]), dtype=np.float32)
+        kept = source >= 0
+        if kept.any():
+            matrix[kept] = self.matrix[source[kept]]
+        for row, vector in zip(np.flatnonzero(~kept), fresh, strict=True):
+            matrix[row] = vector
+        return VectorIndex(matrix)
 
     def score(self, vectors: Floats, rows: NDArray[np.intp] | None = None) -> Floats:
         """Cosines [m, n] of m unit vectors with every passage, or with those at `rows`."""
         matrix = self.matrix if rows is None else self.matrix[rows]
-        return vectors @ matrix.T
+        return vectors @ matrix.T if len(matrix) else np.zeros((len(vectors), 0), dtype=np.float32)
 
-    def search(self, vector: Floats, k: int) -> NDArray[np.intp]:
-        """Rows of the k nearest passages, nearest first."""
-        _, rows = self._faiss.search(vector[None], min(k, len(self)))
-        return np.asarray(rows[0], dtype=np.intp)
+    def search(self, vectors: Floats, k: int) -> NDArray[np.intp]:
+        """Rows [m, k] of the passages nearest to each of m unit vectors, nearest first."""
+        import faiss
+
+        k = min(k, len(self))
+        if not k:
+            return np.zeros((len(vectors), 0), dtype=np.intp)
+        _, rows = faiss.knn(np.ascontiguousarray(vectors), self.matrix, k, metric=faiss.METRIC_INNER_PRODUCT)
+        return np.asarray(rows, dtype=np.intp)

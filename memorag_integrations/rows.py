@@ -1,0 +1,147 @@
+"""What a store keeps of a corpus, as rows, and the seals by which a broken row is known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+Value = str | bytes | int | float | None
+
+
+class PassageRow(NamedTuple):
+    """A passage: its text only where it is no slice of the document's; JSON, or None for the document's metadata."""
+
+    id: str
+    start: int | None
+    stop: int | None
+    centre: float
+    text: str | None
+    metadata: str | None
+    host: str | None
+    terms: bytes
+    vector: bytes | None
+
+
+class ShardRow(NamedTuple):
+    """What a memory was formed over: ids of documents as JSON, the hash of their texts, the memory's folder if any."""
+
+    documents: str
+    content: str
+    folder: str | None
+
+
+@dataclass(frozen=True)
+class DocumentRow:
+    """A document and all that hangs on it.
+
+    Args:
+        vocabulary: Its terms, one a line; passages name them by number (uint16, or uint32 where there are more).
+    """
+
+    id: str
+    text: str
+    metadata: str
+    host: str | None
+    language: str
+    cut: str
+    vocabulary: str
+    passages: Sequence[PassageRow]
+
+    @cached_property
+    def seal(self) -> bytes:
+        """Of what was given to us: it cannot be made again."""
+        own = (self.id, self.text, self.metadata, self.host, self.language, self.cut)
+        return seal(own, *((*row[:7], row.vector) for row in self.passages))
+
+    @cached_property
+    def terms_seal(self) -> bytes:
+        """Of what is worked out from it."""
+        return seal((self.vocabulary,), *((row.terms,) for row in self.passages))
+
+
+@dataclass(frozen=True)
+class State:
+    """One state of a store.
+
+    Args:
+        generation: Counts the changes.
+        meta: Settings and fingerprints.
+        order: Ids of all documents, in their order.
+        rows: Of the documents asked for.
+        shards: What its memories were formed over.
+        broken_terms: Ids of documents whose terms are not as they were written.
+        sealed: Whether the files of its memories can be held against what was written.
+    """
+
+    generation: int
+    meta: Mapping[str, Any]
+    order: Sequence[str]
+    rows: Mapping[str, DocumentRow]
+    shards: Sequence[ShardRow]
+    broken_terms: frozenset[str] = frozenset()
+    sealed: bool = True
+
+
+def seal(*groups: Iterable[Value]) -> bytes:
+    """XXH3 (128 bits) of values with their types and lengths: against accidents, not against intent."""
+    digest = xxhash.xxh3_128()
+    for group in groups:
+        for value in group:
+            data = _bytes(value)
+            digest.update(f"{type(value).__name__} {len(data)} ".encode())
+            digest.update(data)
+    return digest.digest()
+
+
+def _bytes(value: Value) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    return (value if isinstance(value, str) else repr(value)).encode("utf-8", "surrogatepass")
+
+
+def pack_terms(passages: Sequence[NDArray[np.uint32]], term: Callable[[int], str]) -> tuple[str, list[bytes]]:
+    """A document's own vocabulary, and its passages' terms as numbers in that.
+
+    Args:
+        passages: Term numbers of each passage, in a vocabulary that is larger.
+        term: The term of a number in that.
+    """
+    every = np.concatenate(passages) if len(passages) else np.zeros(0, np.uint32)
+    found, local = np.unique(every, return_inverse=True)
+    ends = np.cumsum([len(row) for row in passages])
+    blobs = [part.tobytes() for part in np.split(local.astype(_width(len(found))), ends[:-1])]
+    return "\n".join(term(int(number)) for number in found), blobs
+
+
+def unpack_terms(row: DocumentRow, number: Callable[[Sequence[str]], NDArray[np.uint32]]) -> list[NDArray[np.uint32]]:
+    """The terms of each passage of a document, in the vocabulary that `number` speaks for.
+
+    Raises:
+        ValueError, IndexError: For numbers beyond the document's vocabulary.
+    """
+    terms = row.vocabulary.split("\n") if row.vocabulary else []
+    numbers, width = number(terms), _width(len(terms))
+    return [numbers[np.frombuffer(passage.terms, dtype=width)] for passage in row.passages]
+
+
+def to_json(value: Mapping[str, Any] | None) -> str | None:
+    return None if value is None else json.dumps(dict(value))
+
+
+def from_json(stored: str) -> dict[str, Any]:
+    """Raises ValueError or TypeError for what is no mapping."""
+    value = json.loads(stored)
+    if not isinstance(value, dict):
+        raise TypeError(f"expected a mapping, found {stored[:80]}")
+    return value
+
+
+def _width(terms: int) -> str:
+    return "<u2" if terms <= 1 << 16 else "<u4"

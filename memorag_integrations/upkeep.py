@@ -1,0 +1,161 @@
+"""A store's care: is it as it was written, what can be made again, what does nothing refer to any more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from . import bundle, memory_files
+from .contracts import Embedder, MemoryModel, Progress
+from .corpus import Corpus, Reviser
+from .database import FORMAT, FRESH, reading, refused, writing
+from .documents import Splitter
+from .errors import MemoryModelError, StoreError
+from .progress import reporting
+from .rows import State
+from .shelf import Shelf, fingerprint_of, row_of
+from .store import Examination, Store
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What `repair` did.
+
+    Args:
+        dropped: Ids of documents that were not as they were written and are gone.
+        terms: Documents whose terms were made again.
+        encoded: Passages whose vectors were made again.
+        formed: Memories that were formed again.
+    """
+
+    dropped: Sequence[str] = ()
+    terms: int = 0
+    encoded: int = 0
+    formed: int = 0
+
+
+def verify(folder: str | Path) -> list[str]:
+    """What of a store is not as it was written, a sentence each; nothing where all of it is. Reads every byte.
+
+    Raises:
+        StoreError: Where there is no store that this version can read.
+    """
+    folder = Path(folder)
+    with reading(folder) as (database, version):
+        problems = [f"SQLite: {found}." for (found,) in database.execute("PRAGMA integrity_check(20)") if found != "ok"]
+    if version < FORMAT:
+        return problems
+    try:
+        found = Store(folder).examine()
+    except StoreError as error:
+        return [*problems, str(error)]
+    state = found.state
+    problems += [f"Document {id[:80]!r} is not as it was written. It cannot be made again." for id in found.lost]
+    problems += [f"The terms of document {id[:80]!r} are broken. They can be made again." for id in state.broken_terms]
+    if not found.whole:
+        problems.append("The list of documents, memories and settings is not the one that was written.")
+    if lost := _lost_vectors(folder, found):
+        problems.append(f"{lost} vectors are lost or broken. The embedder can make them again.")
+    for name in dict.fromkeys(row.folder for row in state.shards if row.folder):
+        try:
+            memory_files.check(folder, name)
+        except MemoryModelError as error:
+            problems.append(str(error))
+    return problems
+
+
+def compact(folder: str | Path, *, wait: float = 30.0) -> int:
+    """Drop what no document refers to: vectors, memories, remains of broken-off work. The bytes that were freed.
+
+    Raises:
+        StoreError: Where there is no store, another process writes to it for longer than `wait`, or the disk refuses.
+    """
+    folder = Path(folder)
+    before = _size(folder)
+    with Store(folder, wait).transaction() as database:
+        database.execute("DELETE FROM vectors WHERE key NOT IN (SELECT vector FROM passages WHERE vector IS NOT NULL)")
+        named = [name for (name,) in database.execute("SELECT folder FROM shards WHERE folder IS NOT NULL")]
+        memory_files.drop_all_but(folder, named)
+    with writing(folder, wait) as (database, _), refused(folder):
+        database.execute("COMMIT")
+        database.execute("VACUUM")
+    for remains in folder.glob(f"{FRESH}*"):
+        if memory_files.abandoned(remains):
+            remains.unlink(missing_ok=True)
+    return max(0, before - _size(folder))
+
+
+def repair(
+    folder: str | Path,
+    *,
+    embedder: str | Embedder | None = None,
+    memory: str | MemoryModel | None = None,
+    drop: bool = False,
+    progress: bool | Progress = True,
+    wait: float = 30.0,
+) -> Repair:
+    """Make again what can be: terms, vectors, memories. What is whole is kept as it is.
+
+    Args:
+        folder: The store.
+        embedder, memory: As in `MemoRAG.load`.
+        drop: Whether documents that are not as they were written may be dropped; they cannot be made again.
+        progress: As in `MemoRAG.memorize`.
+        wait: Seconds to wait for another process that writes.
+
+    Raises:
+        StoreError: Where there is none, its rows cannot be read, documents would have to be dropped and may not be, or
+            the embedder or memory model is missing.
+    """
+    store = Store(Path(folder), wait)
+    with reporting(progress) as report, store.transaction():
+        found = store.examine()
+        if found.lost and not drop:
+            raise StoreError(
+                f"{len(found.lost)} documents of the store at {folder} are not as they were written, and cannot be made "
+                f"again: {', '.join(repr(id[:80]) for id in found.lost[:5])}. Restore it from a copy, or drop them "
+                f"(drop=True, `memorag repair --drop`) and add them anew."
+            )
+        opened = bundle.opened(store, found.state, embedder, memory)
+        corpus, done = _rebuilt(opened, found, report)
+        _rewrite(opened.shelf, found.state, corpus)
+    return done
+
+
+def _rebuilt(opened: bundle.Opened, found: Examination, progress: Progress) -> tuple[Corpus, Repair]:
+    shelf = opened.shelf
+    order = [id for id in found.state.order if id not in set(found.lost)]
+    state = replace(found.state, order=order)
+    sound = bundle.restore(shelf, state, Corpus.empty(shelf.embedder is not None), strict=False)
+    settings = opened.settings
+    reviser = Reviser(
+        Splitter(settings.passage_size), shelf.model, shelf.embedder, settings.language, shelf, progress, None
+    )
+    corpus, change = reviser.revise(sound, list(sound.entries.values()), None)
+    encoded = 0 if shelf.embedder is None else shelf.embedder.encoded
+    return corpus, Repair(tuple(found.lost), len(state.broken_terms), encoded, change.formed)
+
+
+def _rewrite(shelf: Shelf, state: State, corpus: Corpus) -> None:
+    vocabulary, embedder = corpus.index.terms.vocabulary, shelf.embedder
+    rows = {id: row_of(entry, vocabulary) for id, entry in corpus.entries.items()}
+    vectors = {bytes.fromhex(key): vector.tobytes() for key, vector in corpus.vectors.items()}
+    spaces = {} if embedder is None else {1: json.dumps(asdict(embedder.fingerprint))}
+    written = State(state.generation + 1, state.meta, list(rows), rows, shelf.shards(corpus))
+    shelf.store.rewrite(written, {1: vectors} if embedder is not None else {}, spaces)
+
+
+def _lost_vectors(folder: Path, found: Examination) -> int:
+    maker = found.state.meta["embedder"]
+    keys = {row.vector for document in found.state.rows.values() for row in document.passages if row.vector is not None}
+    if maker is None or not keys:
+        return 0
+    store, own = Store(folder), fingerprint_of(maker["fingerprint"])
+    space = store.space(lambda fingerprint: fingerprint_of(fingerprint).same_space(own))
+    return len(keys) if space is None else len(keys) - len(store.vectors(space, sorted(keys)))
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
