@@ -73,11 +73,7 @@ class Changing(Persisting):
             InputError: For an id that is not there, or a version without any text (see `delete`).
         """
         new = {document.id: document for document in read_documents(documents)}
-        for document in new.values():
-            if not document.text.strip():
-                raise InputError(
-                    f"The new version of document {document.id[:80]!r} holds no text. Use delete(id) to take it out."
-                )
+        check_versions(new.values())
 
         def wanted(before: Corpus) -> list[Document | Entry]:
             check_present(new, before)
@@ -93,10 +89,18 @@ class Changing(Persisting):
         progress: bool | Progress = True,
         cancel: threading.Event | None = None,
     ) -> Change:
-        """Put documents in the place of those with the same ids, and take in the others."""
-        new = {document.id: document for document in with_text(list(read_documents(documents)))}
+        """Put documents in the place of those with the same ids, and take in the others.
+
+        Raises:
+            InputError: For a new version without any text (see `delete`), or no document with any.
+        """
+        every = list(read_documents(documents))
+        blank = [document for document in every if not document.text.strip()]
+        new = {document.id: document for document in every if document.text.strip()}
 
         def wanted(before: Corpus) -> list[Document | Entry]:
+            check_versions(document for document in blank if document.id in before.entries)
+            with_text(every)
             kept = [new.get(id, entry) for id, entry in before.entries.items()]
             return [*kept, *(document for id, document in new.items() if id not in before.entries)]
 
@@ -209,6 +213,15 @@ async def off_loop(work: Callable[..., T], *arguments: Any, **how: Any) -> T:
     except asyncio.CancelledError:
         cancel.set()
         raise
+
+
+def check_versions(documents: Iterable[Document]) -> None:
+    """Raises InputError for a new version of a document without any text."""
+    for document in documents:
+        if not document.text.strip():
+            raise InputError(
+                f"The new version of document {document.id[:80]!r} holds no text. Use delete(id) to take it out."
+            )
 
 
 def check_present(ids: Iterable[str], corpus: Corpus) -> None:
