@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -10,13 +12,16 @@ from langchain_core.documents import Document as LangChainDocument
 from langchain_core.embeddings import Embeddings
 
 from memorag_integrations.contracts import Config, Embedder, Floats
-from memorag_integrations.documents import Document, text_hash
+from memorag_integrations.documents import Document, Passage, check_metadata, text_hash
 from memorag_integrations.errors import InputError
 from memorag_integrations.evidence import Evidence
 from memorag_integrations.given import Given
 
 KEY = "memorag"
 """The one metadata key we add: the provenance of a piece of evidence."""
+
+SOURCE_KEY = "source_key"
+"""Where a kept chunk notes which key of its metadata named its source."""
 
 
 class LangChainEmbedder(Embedder):
@@ -53,18 +58,15 @@ def as_embedder(model: Embeddings | Embedder | str | None) -> Embedder | str | N
 
 
 def to_documents(documents: Iterable[LangChainDocument]) -> Iterator[Document]:
-    """LangChain documents as ours: text as it is, metadata copied; without an id, one made from the text.
-
-    The same text twice without ids (blank pages, say) is two documents: the second is named by its count.
-    """
-    for document, id in _named(documents):
-        yield Document(document.page_content, id, dict(document.metadata), None if document.id else {"unnamed": True})
+    """LangChain documents as ours: text as it is, metadata copied; without an id, one made from text and metadata."""
+    for document, id in named(documents):
+        yield Document(document.page_content, id, deepcopy(document.metadata))
 
 
 def to_given(chunks: Iterable[LangChainDocument], source_key: str) -> list[Given]:
     """LangChain chunks as passages that are kept whole; those of one source are neighbours in the order given."""
     given = []
-    for chunk, id in _named(chunks):
+    for chunk, id in named(chunks):
         found = chunk.metadata.get("start_index")
         start = found if isinstance(found, int) and found >= 0 else None
         given.append(
@@ -75,11 +77,25 @@ def to_given(chunks: Iterable[LangChainDocument], source_key: str) -> list[Given
                 start,
                 None if start is None else start + len(chunk.page_content),
                 None,
-                dict(chunk.metadata),
-                {"id": chunk.id},
+                deepcopy(chunk.metadata),
+                {"id": chunk.id, SOURCE_KEY: source_key},
             )
         )
     return given
+
+
+def given_again(passage: Passage) -> Given:
+    """A chunk that was kept whole, as `to_given` made it."""
+    return Given(
+        passage.id,
+        passage.document_id,
+        passage.text,
+        passage.start,
+        passage.end,
+        None,
+        passage.metadata,
+        passage.host,
+    )
 
 
 def to_langchain(evidence: Evidence) -> LangChainDocument:
@@ -90,7 +106,19 @@ def to_langchain(evidence: Evidence) -> LangChainDocument:
     return LangChainDocument(page_content=passage.text, metadata=metadata, id=id)
 
 
-def _named(documents: Iterable[LangChainDocument]) -> Iterator[tuple[LangChainDocument, str]]:
+def to_item(kept: Document | Passage) -> LangChainDocument:
+    """A document, or a chunk that was kept whole, as it came in; one that came without an id has the one we gave it."""
+    return LangChainDocument(page_content=kept.text, metadata=deepcopy(dict(kept.metadata)), id=kept.id)
+
+
+def named(documents: Iterable[LangChainDocument]) -> Iterator[tuple[LangChainDocument, str]]:
+    """Documents with their ids, made from text and metadata where they have none: the same in every run.
+
+    The same text twice without ids (blank pages, say) is two documents: the second is named by its count.
+
+    Raises:
+        InputError: For what is no document, or metadata that JSON cannot hold.
+    """
     counts: dict[str, int] = {}
     for document in documents:
         if not isinstance(document, LangChainDocument):
@@ -101,6 +129,8 @@ def _named(documents: Iterable[LangChainDocument]) -> Iterator[tuple[LangChainDo
         if document.id:
             yield document, document.id
             continue
-        name = text_hash(document.page_content)[:32]
+        check_metadata(document.metadata, f"the document {document.page_content[:40]!r}")
+        facts = [json.dumps(sorted(document.metadata.items(), key=str))] if document.metadata else []
+        name = text_hash(document.page_content, *facts)[:32]
         counts[name] = counts.get(name, 0) + 1
         yield document, name if counts[name] == 1 else f"{name}-{counts[name]}"

@@ -10,7 +10,6 @@ from typing import Any
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
-from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables.config import set_config_context
 from pydantic import ConfigDict, Field, SkipValidation
 
@@ -20,10 +19,11 @@ from memorag_integrations.given import put_together
 from memorag_integrations.index.index import Filters
 
 from .adapters import as_embedder, to_documents, to_given, to_langchain
+from .living import LivingIndex
 
 
-class MemoRAGRetriever(BaseRetriever):
-    """Memory-guided retrieval behind LangChain's retriever interface.
+class MemoRAGRetriever(LivingIndex):
+    """Memory-guided retrieval behind LangChain's retriever interface, and a `DocumentIndex` that may change.
 
     Every setting can be given at construction, and again for one call: `retriever.invoke(query, k=3)`.
 
@@ -35,11 +35,11 @@ class MemoRAGRetriever(BaseRetriever):
         filters: {metadata key: value or list of values}, or a function of the metadata.
         cutoff: Least score.
         merge: Whether evidence that touches in its document becomes one (documents we cut ourselves only).
+        source_key: See `upsert`.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
-    memo: SkipValidation[MemoRAG]
     k: int | None = Field(default=None, ge=1)
     budget: int | None = Field(default=None, ge=1)
     mode: Mode = "memorag"
@@ -101,6 +101,21 @@ class MemoRAGRetriever(BaseRetriever):
         memo = MemoRAG(memory, as_embedder(embedding), **(engine or {}))
         documents, passages = put_together(to_given(chunks, source_key))
         memo.memorize(documents, split=lambda document: passages[document.id], progress=show_progress)
+        return cls(memo=memo, k=k, source_key=source_key, **settings)
+
+    @classmethod
+    def empty(
+        cls,
+        k: int | None = None,
+        *,
+        embedding: Embeddings | Embedder | str | None = None,
+        memory: str | MemoryModel = "activation",
+        engine: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> MemoRAGRetriever:
+        """A corpus of nothing yet, for `upsert`; asked, it finds nothing. Arguments as in `from_documents`."""
+        memo = MemoRAG(memory, as_embedder(embedding), **(engine or {}))
+        memo.delete(())  # from now on there is a corpus, and it is empty
         return cls(memo=memo, k=k, **settings)
 
     # ── persistence ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -127,6 +142,32 @@ class MemoRAGRetriever(BaseRetriever):
             **settings: Settings of the retriever.
         """
         return cls(memo=MemoRAG.load(folder, embedder=as_embedder(embedding), memory=memory), **settings)
+
+    @classmethod
+    def open_local(
+        cls,
+        folder: str | Path,
+        embedding: Embeddings | Embedder | str | None = None,
+        *,
+        memory: str | MemoryModel | None = None,
+        engine: dict[str, Any] | None = None,
+        wait: float = 30.0,
+        **settings: Any,
+    ) -> MemoRAGRetriever:
+        """A corpus that lives in a folder: each change is in it, whole, when its call returns.
+
+        Several processes may have it open. `retriever.memo.reload()` takes over what others changed.
+
+        Args:
+            folder: What `save_local` wrote, or where a store is made.
+            embedding: For a new store as in `from_documents`, for one that is there as in `load_local`.
+            memory: Likewise.
+            engine: Further settings of `MemoRAG`; a store that is there has its own, and refuses others.
+            wait: Seconds to wait for another process that is writing.
+            **settings: Settings of the retriever.
+        """
+        memo = MemoRAG.open(folder, embedder=as_embedder(embedding), memory=memory, wait=wait, **(engine or {}))
+        return cls(memo=memo, **settings)
 
     # ── retrieval ─────────────────────────────────────────────────────────────────────────────────────────────────
 

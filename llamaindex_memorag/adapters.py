@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,11 @@ from llama_index.core.schema import Document as LlamaDocument
 from llama_index.core.storage.docstore.utils import doc_to_json, json_to_doc
 
 from memorag_integrations.contracts import Config, Embedder, Floats
-from memorag_integrations.documents import Document, Passage
+from memorag_integrations.documents import GIVEN, Document, Passage
 from memorag_integrations.errors import InputError
 from memorag_integrations.evidence import Evidence
 from memorag_integrations.given import Given
+from memorag_integrations.index.entries import Entry
 
 KEY = "memorag"
 """The one metadata key we add: the provenance of a piece of evidence."""
@@ -92,7 +94,7 @@ def to_documents(documents: Iterable[BaseNode]) -> Iterable[Document]:
             host |= {"text_template": document.text_template, "metadata_template": document.metadata_template}
             host |= {"metadata_separator": document.metadata_separator}
         yield Document(
-            document.get_content(metadata_mode=MetadataMode.NONE), document.node_id, dict(document.metadata), host
+            document.get_content(metadata_mode=MetadataMode.NONE), document.node_id, deepcopy(document.metadata), host
         )
 
 
@@ -116,15 +118,47 @@ def to_given(nodes: Iterable[BaseNode]) -> list[Given]:
                 getattr(node, "start_char_idx", None),
                 getattr(node, "end_char_idx", None),
                 before.node_id if isinstance(before, RelatedNodeInfo) else None,
-                dict(node.metadata),
+                deepcopy(node.metadata),
                 stored,
             )
         )
     return given
 
 
-def to_node(evidence: Evidence, document: Document, provenance: bool = True) -> NodeWithScore:
-    """A fresh node for a piece of evidence: the host's own where there was one, else one cut from the document."""
+def given_again(passage: Passage) -> Given:
+    """A node that was kept whole, as `to_given` made it."""
+    before = _given_node(passage).relationships.get(NodeRelationship.PREVIOUS)
+    follows = before.node_id if isinstance(before, RelatedNodeInfo) else None
+    return Given(
+        passage.id,
+        passage.document_id,
+        passage.text,
+        passage.start,
+        passage.end,
+        follows,
+        passage.metadata,
+        passage.host,
+    )
+
+
+def same_hash(entry: Entry, document: Document) -> bool:
+    """Whether a document that is there, or was when its nodes were cut, is this one by LlamaIndex's hash."""
+    if entry.cut == GIVEN:
+        source = _given_node(entry.passages[0]).relationships.get(NodeRelationship.SOURCE)
+        digest = source.hash if isinstance(source, RelatedNodeInfo) else None
+    else:
+        digest = (entry.document.host or {}).get("hash")
+    return digest is not None and digest == (document.host or {}).get("hash")
+
+
+def to_node(evidence: Evidence, document: Document | None, provenance: bool = True) -> NodeWithScore:
+    """A fresh node for a piece of evidence: the host's own where there was one, else one cut from the document.
+
+    Args:
+        evidence: The evidence.
+        document: Of that evidence, or None where it was deleted meanwhile.
+        provenance: Whether to say what found it.
+    """
     passage = evidence.passage
     node = _given_node(passage) if passage.host is not None else _cut_node(passage, document)
     node.metadata = dict(passage.metadata)
@@ -144,11 +178,11 @@ def _given_node(passage: Passage) -> BaseNode:
     return json_to_doc({**stored, "__data__": data})
 
 
-def _cut_node(passage: Passage, document: Document) -> BaseNode:
-    host = dict(document.host or {})
+def _cut_node(passage: Passage, document: Document | None) -> BaseNode:
+    host = dict((document and document.host) or {})
     digest = host.pop("hash", None)
     source = RelatedNodeInfo(
-        node_id=document.id, node_type=ObjectType.DOCUMENT, metadata=dict(document.metadata), hash=digest
+        node_id=passage.document_id, node_type=ObjectType.DOCUMENT, metadata=dict(passage.metadata), hash=digest
     )
     return TextNode(
         id_=passage.id,

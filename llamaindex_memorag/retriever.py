@@ -17,15 +17,18 @@ from llama_index.core.vector_stores.types import MetadataFilters
 from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 
 from memorag_integrations.contracts import Embedder, MemoryModel
+from memorag_integrations.corpus import Corpus
 from memorag_integrations.engine import MemoRAG, Mode, choose
 from memorag_integrations.errors import InputError
 from memorag_integrations.evidence import Evidence
 from memorag_integrations.given import put_together
 from memorag_integrations.index.index import Filters
 from memorag_integrations.memories.cache import CachedMemoryModel
+from memorag_integrations.store import exists
 
 from .adapters import app_embed_model, as_embedder, to_documents, to_given, to_node
 from .indexes import index_embed_model, index_nodes, index_vectors
+from .living import LivingIndex
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +36,8 @@ FROM_APP = "app"
 """Stands for: the embedding model the app has set in `Settings`, or none."""
 
 
-class MemoRAGRetriever(BaseRetriever):
-    """Memory-guided retrieval behind LlamaIndex's retriever interface.
+class MemoRAGRetriever(LivingIndex, BaseRetriever):
+    """Memory-guided retrieval behind LlamaIndex's retriever interface, over a corpus that may change as an index does.
 
     Args:
         memo: An engine that has memorized or loaded a corpus; the `from_…` constructors make one.
@@ -161,6 +164,21 @@ class MemoRAGRetriever(BaseRetriever):
         _memorize_nodes(memo, nodes, show_progress)
         return cls(memo, similarity_top_k, **settings)
 
+    @classmethod
+    def empty(
+        cls,
+        similarity_top_k: int | None = None,
+        *,
+        embed_model: BaseEmbedding | Embedder | str | None = FROM_APP,
+        memory: str | MemoryModel = "activation",
+        engine: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> MemoRAGRetriever:
+        """A corpus of nothing yet, for `insert` and its like; asked, it finds nothing. Arguments as in `from_documents`."""
+        memo = _engine(embed_model, memory, engine)
+        memo.delete(())  # from now on there is a corpus, and it is empty
+        return cls(memo, similarity_top_k, **settings)
+
     # ── persistence ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def persist(self, persist_dir: str | Path) -> None:
@@ -191,6 +209,37 @@ class MemoRAGRetriever(BaseRetriever):
         memo = MemoRAG.load(persist_dir, embedder=as_embedder(embed_model), memory=memory)
         return cls(memo, similarity_top_k, **settings)
 
+    @classmethod
+    def open(
+        cls,
+        persist_dir: str | Path,
+        similarity_top_k: int | None = None,
+        *,
+        embed_model: BaseEmbedding | Embedder | str | None = FROM_APP,
+        memory: str | MemoryModel | None = None,
+        engine: dict[str, Any] | None = None,
+        wait: float = 30.0,
+        **settings: Any,
+    ) -> MemoRAGRetriever:
+        """A corpus that lives in a folder: each change is in it, whole, when its call returns.
+
+        Several processes may have it open. `retriever.memo.reload()` takes over what others changed.
+
+        Args:
+            persist_dir: What `persist` wrote, or where a store is made.
+            similarity_top_k: See the class.
+            embed_model: For a new store as in `from_documents`, for one that is there as in `from_persist_dir`.
+            memory: Likewise.
+            engine: Further settings of `MemoRAG`; a store that is there has its own, and refuses others.
+            wait: Seconds to wait for another process that is writing.
+            **settings: Further settings of the retriever.
+        """
+        if embed_model is FROM_APP:
+            own = not exists(Path(persist_dir)) or MemoRAG.needs_embedder(persist_dir)
+            embed_model = app_embed_model() if own else None
+        memo = MemoRAG.open(persist_dir, embedder=as_embedder(embed_model), memory=memory, wait=wait, **(engine or {}))
+        return cls(memo, similarity_top_k, **settings)
+
     # ── retrieval ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _get_prompt_modules(self) -> dict[str, PromptMixin]:
@@ -200,10 +249,12 @@ class MemoRAGRetriever(BaseRetriever):
         return {"memory": model} if isinstance(model, PromptMixin) else {}
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return self._nodes(self.memo.retrieve(query_bundle.query_str, **self._how()))
+        before = self.memo.corpus
+        return self._nodes(self.memo.retrieve(query_bundle.query_str, **self._how()), before)
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return self._nodes(await self.memo.aretrieve(query_bundle.query_str, **self._how()))
+        before = self.memo.corpus
+        return self._nodes(await self.memo.aretrieve(query_bundle.query_str, **self._how()), before)
 
     def _how(self) -> dict[str, Any]:
         return {
@@ -215,9 +266,10 @@ class MemoRAGRetriever(BaseRetriever):
             "merge": self.merge,
         }
 
-    def _nodes(self, evidence: Sequence[Evidence]) -> list[NodeWithScore]:
-        documents = self.memo.corpus.documents
-        return [to_node(piece, documents[piece.document_id], self.provenance) for piece in evidence]
+    def _nodes(self, evidence: Sequence[Evidence], before: Corpus) -> list[NodeWithScore]:
+        """Nodes of what was found in the corpus of `before`, or in one that took its place meanwhile."""
+        documents = [before.documents.get(piece.document_id) or self.memo.get(piece.document_id) for piece in evidence]
+        return [to_node(piece, document, self.provenance) for piece, document in zip(evidence, documents, strict=True)]
 
 
 def _engine(
