@@ -200,7 +200,7 @@ def test_minilm_by_option(notes, tmp_path, minilm):
     assert "dense" in piece["raw"]
 
 
-@pytest.mark.parametrize("command", [None, "memorize", "recall", "retrieve", "info"])
+@pytest.mark.parametrize("command", [None, *main.commands])
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_help_has_examples(command, flag):
     result = run(*([command] if command else []), flag)

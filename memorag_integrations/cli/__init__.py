@@ -10,13 +10,15 @@ from typing import Any, get_args
 
 import click
 
-from . import engine, registry
-from .clues import Recall
-from .contracts import LLM, MemoryModel
-from .errors import MemoRAGError
-from .evidence import Evidence
-from .files import read_files
-from .memories.activation import ActivationMemoryModel
+from .. import engine, registry
+from ..clues import Recall
+from ..contracts import LLM, MemoryModel
+from ..errors import MemoRAGError
+from ..evidence import Evidence
+from ..files import read_files
+from ..memories.activation import ActivationMemoryModel
+from . import living
+from .options import json_option, model_option, store_option
 
 _EXAMPLES = """
 \b
@@ -29,6 +31,9 @@ Examples:
   memorag answer "Who could have known?" --store book.memo --model models/qwen2.5-1.5b-instruct
   memorag summarize --store book.memo --model models/qwen2.5-1.5b-instruct
   memorag plan --model TommyChien/memorag-qwen2-7b-inst --tokens 200000
+  memorag add letters/ --store book.memo
+  memorag refresh notes/ book.txt --store book.memo
+  memorag verify --store book.memo
   memorag info --store book.memo
 """
 
@@ -43,15 +48,6 @@ class _Group(click.Group):
             raise click.ClickException(str(error)) from error
 
 
-_store = click.option(
-    "--store", required=True, metavar="DIR", type=click.Path(path_type=Path), help="The folder of the store."
-)
-_model = click.option(
-    "--model", metavar="NAME", help="Folder or hub name of a Hugging Face language model.  [default: the memory's own]"
-)
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
 @click.group(cls=_Group, epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="memorag-integrations")
 @click.option("-v", "--verbose", is_flag=True, help="Say more of what is done.")
@@ -62,7 +58,7 @@ def main(verbose: bool) -> None:
 
 @main.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
-@_store
+@store_option
 @click.option(
     "--embedder",
     default="none",
@@ -118,8 +114,8 @@ def memorize(
 
 @main.command()
 @click.argument("query")
-@_store
-@_as_json
+@store_option
+@json_option
 def recall(query: str, store: Path, as_json: bool) -> None:
     """Ask the memory for clues.
 
@@ -133,13 +129,13 @@ def recall(query: str, store: Path, as_json: bool) -> None:
 
 @main.command()
 @click.argument("query")
-@_store
+@store_option
 @click.option("-k", type=int, help="Most pieces of evidence.  [default: 5, or as the budget allows]")
 @click.option("--budget", type=int, help="Most characters of evidence together.")
 @click.option("--mode", default="memorag", show_default=True, type=click.Choice(get_args(engine.Mode)))
 @click.option("--cutoff", default=0.0, show_default=True, help="Least score, 0 to 1.")
 @click.option("--merge", is_flag=True, help="Make one piece of evidence that touches in its text.")
-@_as_json
+@json_option
 def retrieve(
     query: str,
     store: Path,
@@ -169,8 +165,8 @@ def retrieve(
 
 @main.command()
 @click.argument("query")
-@_store
-@_model
+@store_option
+@model_option
 @click.option("-k", type=int, help="Most pieces of evidence to write from.  [default: 8]")
 @click.option("--sources", is_flag=True, help="Print the evidence below the answer.")
 def answer(query: str, store: Path, model: str | None, k: int | None, sources: bool) -> None:
@@ -187,8 +183,8 @@ def answer(query: str, store: Path, model: str | None, k: int | None, sources: b
 
 
 @main.command()
-@_store
-@_model
+@store_option
+@model_option
 @click.option("--document", metavar="ID", help="Summarize this document alone.")
 def summarize(store: Path, model: str | None, document: str | None) -> None:
     """Summarize what a store holds.
@@ -203,8 +199,8 @@ def summarize(store: Path, model: str | None, document: str | None) -> None:
 
 
 @main.command()
-@_store
-@_as_json
+@store_option
+@json_option
 def info(store: Path, as_json: bool) -> None:
     """Say what a store holds and how it was made.
 
@@ -232,9 +228,13 @@ def plan(model: str, tokens: int, device: str | None) -> None:
     Example:
       memorag plan --model TommyChien/memorag-qwen2-7b-inst --tokens 200000
     """
-    from .planner import plan as planned
+    from ..planner import plan as planned
 
     click.echo(str(planned(model, tokens, device=device)))
+
+
+for _command in living.COMMANDS:
+    main.add_command(_command)
 
 
 def _memory(kind: str, model: str | None, ratio: int) -> str | MemoryModel:
