@@ -41,6 +41,7 @@ def test_every_memorag_command_runs(tmp_path, monkeypatch):
     Path("notes/first.md").write_text("# Notes\n\nThe mill wheel broke in autumn.\n", "utf-8")
     make_tiny_model(Path("path/to/model"), chat=True, window=8192, brief=True)
     make_checkpoint(Path("path/to/beacon"), max_position_embeddings=4096)
+    Path("diary.md").write_text("The mill was painted blue in spring.\n", "utf-8")
     Path("novel.txt").write_text("Anna kept the mill after the flood. Tomas left for the sea.\n", "utf-8")
     lines = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("memorag ")]
     assert len(lines) >= 5
@@ -88,6 +89,8 @@ def test_benchmarks_named_in_the_readme_say_what_they_do():
         assert (ROOT / script).read_text("utf-8").startswith('"""'), script
 
 
-@pytest.mark.parametrize("name", ["LlamaIndex", "LangChain", "Neither", "On the command line", "What was measured"])
+@pytest.mark.parametrize(
+    "name", ["LlamaIndex", "LangChain", "Neither", "A corpus that changes", "On the command line", "What was measured"]
+)
 def test_the_sections_a_newcomer_looks_for_are_there(name):
     assert f"\n## {name}\n" in README
