@@ -15,7 +15,7 @@ from memorag_integrations.changing import off_loop
 from memorag_integrations.documents import GIVEN
 from memorag_integrations.engine import MemoRAG
 from memorag_integrations.errors import InputError
-from memorag_integrations.pieces import given_passages, put, take_out
+from memorag_integrations.pieces import entries_of, given_passages, put, take_out
 
 from .adapters import SOURCE_KEY, given_again, named, to_documents, to_given, to_item
 
@@ -90,8 +90,8 @@ class LivingIndex(DocumentIndex):
 
     def get(self, ids: Sequence[str], /, **kwargs: Any) -> list[Document]:
         """The items with these ids, as they came in; those that are not there are left out."""
-        entries = self.memo.corpus.entries
-        chunks = given_passages(self.memo.corpus)
+        entries = entries_of(self.memo)
+        chunks = given_passages(entries)
         found = []
         for id in dict.fromkeys(ids):
             if id in chunks:
@@ -112,7 +112,7 @@ class LivingIndex(DocumentIndex):
         """The metadata key that names a chunk's source, where items are chunks: the retriever's, else the corpus's own."""
         if self.source_key is not None:
             return self.source_key
-        for entry in self.memo.corpus.entries.values():
+        for entry in entries_of(self.memo).values():
             if entry.cut == GIVEN:
                 return str((entry.passages[0].host or {}).get(SOURCE_KEY, "source"))
         return None

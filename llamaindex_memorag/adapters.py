@@ -127,8 +127,7 @@ def to_given(nodes: Iterable[BaseNode]) -> list[Given]:
 
 def given_again(passage: Passage) -> Given:
     """A node that was kept whole, as `to_given` made it."""
-    before = _given_node(passage).relationships.get(NodeRelationship.PREVIOUS)
-    follows = before.node_id if isinstance(before, RelatedNodeInfo) else None
+    follows = _link(passage, NodeRelationship.PREVIOUS).get("node_id")
     return Given(
         passage.id,
         passage.document_id,
@@ -144,8 +143,7 @@ def given_again(passage: Passage) -> Given:
 def same_hash(entry: Entry, document: Document) -> bool:
     """Whether a document that is there, or was when its nodes were cut, is this one by LlamaIndex's hash."""
     if entry.cut == GIVEN:
-        source = _given_node(entry.passages[0]).relationships.get(NodeRelationship.SOURCE)
-        digest = source.hash if isinstance(source, RelatedNodeInfo) else None
+        digest = _link(entry.passages[0], NodeRelationship.SOURCE).get("hash")
     else:
         digest = (entry.document.host or {}).get("hash")
     return digest is not None and digest == (document.host or {}).get("hash")
@@ -176,6 +174,12 @@ def _given_node(passage: Passage) -> BaseNode:
     if "text" in data:
         data["text"] = passage.text
     return json_to_doc({**stored, "__data__": data})
+
+
+def _link(passage: Passage, kind: NodeRelationship) -> dict[str, Any]:
+    """What a kept node notes of the one it is related to in this way; read without making the node again."""
+    found = (passage.host or {})["__data__"].get("relationships", {}).get(kind.value)
+    return found if isinstance(found, dict) else {}
 
 
 def _cut_node(passage: Passage, document: Document | None) -> BaseNode:

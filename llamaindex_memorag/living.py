@@ -12,9 +12,10 @@ from llama_index.core.storage.docstore.types import RefDocInfo
 
 from memorag_integrations.changing import off_loop
 from memorag_integrations.corpus import Change
+from memorag_integrations.documents import GIVEN
 from memorag_integrations.engine import MemoRAG
 from memorag_integrations.errors import InputError
-from memorag_integrations.pieces import given_passages, put, renew, take_out
+from memorag_integrations.pieces import entries_of, put, renew, take_out
 
 from .adapters import given_again, same_hash, to_documents, to_given
 
@@ -90,7 +91,7 @@ class LivingIndex:
         Raises:
             InputError: For ids of nodes that we cut ourselves: those change with their document.
         """
-        ours = {passage.id for passage in self.memo.corpus.index.passages} - given_passages(self.memo.corpus).keys()
+        ours = {p.id for entry in entries_of(self.memo).values() if entry.cut != GIVEN for p in entry.passages}
         if cut := [id for id in node_ids if id in ours]:
             raise InputError(
                 f"Node {cut[0][:80]!r} was cut from a document that was given as a whole. Use delete_ref_doc(ref_doc_id) "
@@ -137,7 +138,7 @@ class LivingIndex:
         """Ids of the nodes of each document, and its metadata."""
         return {
             id: RefDocInfo(node_ids=[p.id for p in entry.passages], metadata=dict(entry.document.metadata))
-            for id, entry in self.memo.corpus.entries.items()
+            for id, entry in entries_of(self.memo).items()
         }
 
     # ── async twins ───────────────────────────────────────────────────────────────────────────────────────────────

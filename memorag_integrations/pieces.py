@@ -10,7 +10,6 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from .changing import Changing, Documents, check_versions
 from .contracts import Progress
@@ -41,11 +40,22 @@ class Taken:
 
 
 @dataclass
-class _Pieces:
-    """The next state's documents, and the passages of those that are put together."""
+class _Next:
+    """What the next state is made of, worked out anew where another process was faster.
+
+    Args:
+        documents: All of it, in its order.
+        passages: Of the documents that are put together.
+        taken_documents, taken_passages: Ids of what is not in it any more.
+    """
 
     documents: list[Document | Entry] = field(default_factory=list)
     passages: dict[str, list[Passage]] = field(default_factory=dict)
+    taken_documents: Sequence[str] = ()
+    taken_passages: Sequence[str] = ()
+
+    def cut(self, document: Document) -> Sequence[Passage]:
+        return self.passages[document.id]
 
 
 def put(
@@ -74,10 +84,10 @@ def put(
     blank = [piece.id for piece in every if not piece.text.strip()]
     if len(new) + len(blank) < len(every):
         raise InputError("Two pieces have the same id. A node's or chunk's id must be unique in a corpus.")
-    state = _Pieces()
+    state = _Next()
 
     def wanted(before: Corpus) -> Sequence[Document | Entry]:
-        there = given_passages(before)
+        there = given_passages(before.entries)
         for id in blank:
             if id in there:
                 raise InputError(f"The new version of passage {id[:80]!r} holds no text. Delete it to take it out.")
@@ -86,7 +96,7 @@ def put(
         _arrange(state, before, new, [id for id in new if id in there], back)
         return state.documents
 
-    return memo._change(wanted, lambda document: state.passages[document.id], progress, cancel)
+    return memo._change(wanted, state.cut, progress, cancel)
 
 
 def take_out(
@@ -109,19 +119,19 @@ def take_out(
         whole: Whether an id in `documents` may be of one that was given in pieces.
         progress, cancel: As in `MemoRAG.memorize`.
     """
-    state, found = _Pieces(), _Found()
+    state = _Next()
 
     def wanted(before: Corpus) -> Sequence[Document | Entry]:
         entries = before.entries
-        found.documents = [id for id in documents if id in entries and (whole or entries[id].cut != GIVEN)]
-        there = given_passages(before) if pieces else {}
-        found.passages = [id for id in pieces if id in there]
-        _arrange(state, before, {}, found.passages, back)
-        gone = set(found.documents)
+        there = given_passages(entries) if pieces else {}
+        state.taken_documents = [id for id in documents if id in entries and (whole or entries[id].cut != GIVEN)]
+        state.taken_passages = [id for id in pieces if id in there]
+        _arrange(state, before, {}, state.taken_passages, back)
+        gone = set(state.taken_documents)
         return [one for one in state.documents if _id(one) not in gone]
 
-    change = memo._change(wanted, lambda document: state.passages[document.id], progress, cancel)
-    return Taken(found.documents, found.passages, change)
+    change = memo._change(wanted, state.cut, progress, cancel)
+    return Taken(state.taken_documents, state.taken_passages, change)
 
 
 def renew(
@@ -158,17 +168,17 @@ def renew(
     return memo._change(wanted, None, progress, cancel)
 
 
-def given_passages(corpus: Corpus) -> dict[str, Passage]:
+def entries_of(memo: Changing) -> Mapping[str, Entry]:
+    """The documents there are; none where nothing was memorized yet. Raises InputError for a closed corpus."""
+    return {} if memo._corpus is None and not memo._closed else memo.corpus.entries
+
+
+def given_passages(entries: Mapping[str, Entry]) -> dict[str, Passage]:
     """The passages that a host cut itself, by id."""
-    return {p.id: p for entry in corpus.entries.values() if entry.cut == GIVEN for p in entry.passages}
+    return {p.id: p for entry in entries.values() if entry.cut == GIVEN for p in entry.passages}
 
 
-class _Found:
-    documents: Sequence[str] = ()
-    passages: Sequence[str] = ()
-
-
-def _arrange(state: _Pieces, before: Corpus, new: Mapping[str, Given], leaving: Sequence[str], back: Back) -> None:
+def _arrange(state: _Next, before: Corpus, new: Mapping[str, Given], leaving: Sequence[str], back: Back) -> None:
     """`before` with new pieces in it, and without those that are leaving; only documents they touch are put together."""
     out, targets = set(leaving), {piece.document_id: None for piece in new.values()}
     for id in targets:
@@ -177,7 +187,8 @@ def _arrange(state: _Pieces, before: Corpus, new: Mapping[str, Given], leaving: 
                 f"Document {id[:80]!r} was given as a whole, and pieces of it cannot join it. Give its new version as a "
                 f"whole again, or delete it first."
             )
-    kept, pieces, placed = set(), [], set()
+    kept, placed = set(), set()
+    pieces: list[Given] = []
     for id, entry in before.entries.items():
         touched = id in targets or (out and entry.cut == GIVEN and any(p.id in out for p in entry.passages))
         if not touched:
@@ -192,11 +203,9 @@ def _arrange(state: _Pieces, before: Corpus, new: Mapping[str, Given], leaving: 
                 placed.add(passage.id)
     pieces += [piece for id, piece in new.items() if id not in placed]
     documents, state.passages = put_together(pieces)
-    made: dict[str, Any] = {document.id: document for document in documents}
-    state.documents = [
-        entry if id in kept else made[id] for id, entry in before.entries.items() if id in kept or id in made
-    ]
-    state.documents += [document for id, document in made.items() if id not in before.entries]
+    made = {document.id: document for document in documents}
+    there = [entry if id in kept else made.pop(id, None) for id, entry in before.entries.items()]
+    state.documents = [*(one for one in there if one is not None), *made.values()]
 
 
 def _id(one: Document | Entry) -> str:

@@ -10,6 +10,7 @@ from langchain_core.indexing.base import DocumentIndex
 from langchain_tests.integration_tests.indexer import AsyncDocumentIndexTestSuite, DocumentIndexerTestSuite
 
 from langchain_memorag import MemoRAGRetriever
+from memorag_integrations import MemoRAG
 from memorag_integrations.errors import InputError, StoreError
 from tests.hosts.corpus import TEXTS
 from tests.hosts.test_langchain import WordEmbeddings, documents
@@ -278,6 +279,16 @@ async def test_ids_of_any_shape_are_only_ids(api, tmp_path):
     assert MemoRAGRetriever.load_local(tmp_path / "s").get(names) == items
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s"]
     assert (await api.call(retriever, "delete", [*names, 5, "x"]))["succeeded"] == names
+
+
+async def test_a_memory_that_nothing_was_memorized_with_yet_takes_items_in(api):
+    retriever = MemoRAGRetriever(memo=MemoRAG())
+    assert await api.call(retriever, "get", ["guide"]) == []
+    await api.call(retriever, "upsert", documents())
+    assert await api.call(retriever, "get", ["story", "guide"]) == documents()
+    retriever.memo.close()
+    with pytest.raises(InputError, match="closed"):
+        await api.call(retriever, "get", ["guide"])
 
 
 def test_a_store_of_a_langchain_model_asks_for_it(tmp_path):

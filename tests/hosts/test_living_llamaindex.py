@@ -10,6 +10,7 @@ from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.schema import NodeRelationship, TextNode
 
 from llamaindex_memorag import MemoRAGRetriever
+from memorag_integrations import MemoRAG
 from memorag_integrations.errors import InputError, StoreError
 from tests.hosts.corpus import TEXTS
 from tests.hosts.test_llamaindex import WordEmbedding, documents
@@ -68,6 +69,14 @@ async def test_from_nothing_and_back_to_nothing(api):
     assert await api.call(retriever, "retrieve", "the mill") == []
     assert retriever.ref_doc_info == {}
     assert model.passages == encoded
+
+
+async def test_a_memory_that_nothing_was_memorized_with_yet_takes_documents_in(api):
+    for name, argument in (("insert", documents()[0]), ("insert_nodes", cut()), ("refresh_ref_docs", documents())):
+        retriever = MemoRAGRetriever(MemoRAG())
+        assert retriever.ref_doc_info == {}
+        await api.call(retriever, name, argument)
+        assert "story" in retriever.ref_doc_info
 
 
 async def test_a_document_that_is_there_is_updated_not_inserted_twice(api):
