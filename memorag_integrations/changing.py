@@ -190,7 +190,12 @@ class Changing(Persisting):
             encoded = formed = 0
             while True:
                 before = self._corpus or Corpus.empty(self.embedder is not None)
-                corpus, change = reviser.revise(before, wanted(before), split)
+                try:
+                    corpus, change = reviser.revise(before, wanted(before), split)
+                except InputError:
+                    if self._home is None or not self._reload():
+                        raise
+                    continue  # what others did since may be just what this asks for
                 encoded, formed = encoded + change.encoded, formed + change.formed
                 if shelf is None:
                     self._changed = self._changed or bool(change)

@@ -144,6 +144,19 @@ def test_what_another_process_did_meanwhile_stays(tmp_path):
         put(MemoRAG.open(tmp_path / "s", wait=0), [piece("d", "four")], _while_another_writes(tmp_path / "s"))
 
 
+def test_what_is_there_is_asked_of_the_store_not_of_an_old_view_of_it(tmp_path):
+    one, other = MemoRAG.open(tmp_path / "s"), MemoRAG.open(tmp_path / "s")
+    other.add([Document("text", "a"), Document("text b", "b")], progress=False)
+    assert one.delete("a", progress=False).deleted == ("a",)
+    assert other.add([Document("new text", "a")], progress=False).added == ("a",)
+    assert one.replace(Document("newer text", "a"), progress=False).replaced == ("a",)
+    with pytest.raises(InputError, match="Expected the id of a document"):
+        one.delete("no such", progress=False)
+    with pytest.raises(InputError, match="already"):
+        other.add([Document("text", "a")], progress=False)
+    assert other.corpus.texts == one.corpus.texts == {"b": "text b", "a": "newer text"}
+
+
 def _while_another_writes(folder):
     """As `back`, but from its first call on another process holds the store."""
     import sqlite3
