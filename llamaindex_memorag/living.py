@@ -41,12 +41,15 @@ class LivingIndex:
             InputError: Where there is a document with its id already: an index would keep both versions.
         """
         [new] = to_documents([document])
-        if self.memo.get(new.id) is not None:
+        try:
+            return self.memo.add(new, progress=show_progress, cancel=cancel)
+        except InputError as error:
+            if self.memo.get(new.id) is None:
+                raise
             raise InputError(
                 f"There is a document with the id {new.id[:80]!r} already. Use update_ref_doc(document) for a new version "
                 f"of it."
-            )
-        return self.memo.add(new, progress=show_progress, cancel=cancel)
+            ) from error
 
     def insert_nodes(
         self, nodes: Sequence[BaseNode], *, show_progress: bool = False, cancel: threading.Event | None = None
