@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from .contracts import Progress
 from .corpus import Change, Corpus, Reviser, Split, with_text
-from .documents import Document, read_documents
+from .documents import Document, own, read_documents
 from .errors import InputError
 from .index.entries import Entry
 from .persistence import Persisting
@@ -158,8 +158,9 @@ class Changing(Persisting):
         return await off_loop(self.refresh, documents, **how)
 
     def get(self, id: str) -> Document | None:
-        """The document with this id, or None."""
-        return None if self._corpus is None else self._corpus.documents.get(id)
+        """The document with this id, or None. Its metadata is a copy."""
+        found = None if self._corpus is None else self._corpus.documents.get(id)
+        return None if found is None else own(found)
 
     def _change(
         self,

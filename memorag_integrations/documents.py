@@ -7,6 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -178,7 +179,13 @@ def read_documents(source: str | Document | Iterable[str | Document]) -> Iterato
             bad = sum(a != b for a, b in zip(text, document.text, strict=True))
             logger.warning("Document %.80r: %d characters that are not text became U+FFFD.", document.id, bad)
             document = replace(document, text=text)
-        yield document
+        yield own(document)
+
+
+def own(document: Document) -> Document:
+    """The same document, whose metadata nobody else holds: what its owner changes there later is a change to be made."""
+    host = None if document.host is None else deepcopy(dict(document.host))
+    return replace(document, metadata=deepcopy(dict(document.metadata)), host=host)
 
 
 class Splitter:

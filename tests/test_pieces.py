@@ -1,5 +1,7 @@
 """A host's pieces in a corpus that is there, and what a host's index passes over."""
 
+from types import MappingProxyType
+
 import pytest
 
 from memorag_integrations import Document, MemoRAG
@@ -40,6 +42,20 @@ def test_an_upsert_never_keeps_an_old_text_for_a_new_one_that_is_blank():
     assert list(memo.corpus.documents) == ["a"]
     memo.upsert([Document("  ", "c"), Document("more", "b")], progress=False)
     assert list(memo.corpus.documents) == ["a", "b"]
+
+
+def test_metadata_that_its_owner_changes_is_a_change_when_it_is_passed_again(tmp_path):
+    memo = MemoRAG.open(tmp_path / "s")
+    document = Document("text", "a", {"tags": ["x"]})
+    memo.add(document, progress=False)
+    document.metadata["tags"].append("y")
+    assert memo.get("a").metadata == {"tags": ["x"]}
+    assert memo.upsert(document, progress=False).replaced == ("a",)
+    found = memo.get("a")
+    found.metadata["tags"].append("z")
+    assert memo.upsert(found, progress=False).replaced == ("a",)
+    assert MemoRAG.load(tmp_path / "s").get("a").metadata == {"tags": ["x", "y", "z"]}
+    assert memo.upsert(Document("text", "b", MappingProxyType({"n": 1})), progress=False).added == ("b",)
 
 
 def test_pieces_stand_at_their_offsets_whenever_they_come():
