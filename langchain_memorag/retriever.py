@@ -8,18 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
-from langchain_core.documents import Document
+from langchain_core.cross_encoders import BaseCrossEncoder
+from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables.config import set_config_context
 from pydantic import ConfigDict, Field, SkipValidation
 
-from memorag_integrations.contracts import Embedder, MemoryModel
+from memorag_integrations.contracts import Embedder, MemoryModel, Reranker
 from memorag_integrations.engine import MemoRAG, Mode
 from memorag_integrations.given import put_together
 from memorag_integrations.index.index import Filters
+from memorag_integrations.reranking import Reranking
 
-from .adapters import as_embedder, to_documents, to_given, to_langchain
+from .adapters import as_embedder, as_reranker, to_documents, to_given, to_langchain
 
 
 class MemoRAGRetriever(BaseRetriever):
@@ -57,6 +59,7 @@ class MemoRAGRetriever(BaseRetriever):
         *,
         embedding: Embeddings | Embedder | str | None = None,
         memory: str | MemoryModel = "activation",
+        reranker: BaseDocumentCompressor | BaseCrossEncoder | Reranker | Reranking | str | None = None,
         show_progress: bool = False,
         engine: dict[str, Any] | None = None,
         **settings: Any,
@@ -69,11 +72,13 @@ class MemoRAGRetriever(BaseRetriever):
             embedding: A LangChain embedding model, "minilm", a sentence-transformers name or path, or None for BM25
                 alone.
             memory: What forms the memory.
+            reranker: What reads the best again: a LangChain compressor that reorders, a cross-encoder, or what `MemoRAG`
+                takes.
             show_progress: Whether to show progress bars.
             engine: Further settings of `MemoRAG` (passage_size, language, …).
             **settings: Further settings of the retriever.
         """
-        memo = MemoRAG(memory, as_embedder(embedding), **(engine or {}))
+        memo = MemoRAG(memory, as_embedder(embedding), **{"reranker": as_reranker(reranker), **(engine or {})})
         memo.memorize(to_documents(documents), progress=show_progress)
         return cls(memo=memo, k=k, **settings)
 
@@ -86,6 +91,7 @@ class MemoRAGRetriever(BaseRetriever):
         source_key: str = "source",
         embedding: Embeddings | Embedder | str | None = None,
         memory: str | MemoryModel = "activation",
+        reranker: BaseDocumentCompressor | BaseCrossEncoder | Reranker | Reranking | str | None = None,
         show_progress: bool = False,
         engine: dict[str, Any] | None = None,
         **settings: Any,
@@ -96,9 +102,9 @@ class MemoRAGRetriever(BaseRetriever):
             chunks: LangChain documents. Those with the same `source_key` in their metadata are of one text, in the order
                 given, or by `start_index` where the splitter was told to add it.
             source_key: The metadata key that names the text a chunk is from.
-            k, embedding, memory, show_progress, engine, **settings: As in `from_documents`.
+            k, embedding, memory, reranker, show_progress, engine, **settings: As in `from_documents`.
         """
-        memo = MemoRAG(memory, as_embedder(embedding), **(engine or {}))
+        memo = MemoRAG(memory, as_embedder(embedding), **{"reranker": as_reranker(reranker), **(engine or {})})
         documents, passages = put_together(to_given(chunks, source_key))
         memo.memorize(documents, split=lambda document: passages[document.id], progress=show_progress)
         return cls(memo=memo, k=k, **settings)
@@ -116,6 +122,7 @@ class MemoRAGRetriever(BaseRetriever):
         embedding: Embeddings | Embedder | str | None = None,
         *,
         memory: str | MemoryModel | None = None,
+        reranker: BaseDocumentCompressor | BaseCrossEncoder | Reranker | Reranking | str | None = None,
         **settings: Any,
     ) -> MemoRAGRetriever:
         """Load what `save_local` wrote; nothing is encoded again, and nothing in the folder can run code.
@@ -124,9 +131,11 @@ class MemoRAGRetriever(BaseRetriever):
             folder: The folder.
             embedding: The model it was made with, where that was a LangChain one.
             memory: Likewise the memory model.
+            reranker: As in `from_documents`; stores do not keep it.
             **settings: Settings of the retriever.
         """
-        return cls(memo=MemoRAG.load(folder, embedder=as_embedder(embedding), memory=memory), **settings)
+        memo = MemoRAG.load(folder, embedder=as_embedder(embedding), memory=memory, reranker=as_reranker(reranker))
+        return cls(memo=memo, **settings)
 
     # ── retrieval ─────────────────────────────────────────────────────────────────────────────────────────────────
 

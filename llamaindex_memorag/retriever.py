@@ -11,20 +11,22 @@ from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.callbacks.base import CallbackManager
 from llama_index.core.indices.base import BaseIndex
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.prompts.mixin import PromptMixin
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilters
 from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 
-from memorag_integrations.contracts import Embedder, MemoryModel
+from memorag_integrations.contracts import Embedder, MemoryModel, Reranker
 from memorag_integrations.engine import MemoRAG, Mode, choose
 from memorag_integrations.errors import InputError
 from memorag_integrations.evidence import Evidence
 from memorag_integrations.given import put_together
 from memorag_integrations.index.index import Filters
 from memorag_integrations.memories.cache import CachedMemoryModel
+from memorag_integrations.reranking import Reranking
 
-from .adapters import app_embed_model, as_embedder, to_documents, to_given, to_node
+from .adapters import app_embed_model, as_embedder, as_reranker, to_documents, to_given, to_node
 from .indexes import index_embed_model, index_nodes, index_vectors
 
 logger = logging.getLogger(__name__)
@@ -95,6 +97,7 @@ class MemoRAGRetriever(BaseRetriever):
         *,
         embed_model: BaseEmbedding | Embedder | str | None = FROM_APP,
         memory: str | MemoryModel = "activation",
+        reranker: BaseNodePostprocessor | Reranker | Reranking | str | None = None,
         show_progress: bool = False,
         engine: dict[str, Any] | None = None,
         **settings: Any,
@@ -107,11 +110,12 @@ class MemoRAGRetriever(BaseRetriever):
             embed_model: A LlamaIndex embedding model, "minilm", a sentence-transformers name or path, None for BM25
                 alone; by default the one the app has set in `Settings`, and none where it has set none.
             memory: What forms the memory.
+            reranker: What reads the best again: a LlamaIndex postprocessor that reorders, or what `MemoRAG` takes.
             show_progress: Whether to show progress bars.
             engine: Further settings of `MemoRAG` (passage_size, language, …).
             **settings: Further settings of the retriever.
         """
-        memo = _engine(embed_model, memory, engine)
+        memo = _engine(embed_model, memory, reranker, engine)
         memo.memorize(to_documents(documents), progress=show_progress)
         return cls(memo, similarity_top_k, **settings)
 
@@ -123,6 +127,7 @@ class MemoRAGRetriever(BaseRetriever):
         *,
         embed_model: BaseEmbedding | Embedder | str | None = FROM_APP,
         memory: str | MemoryModel = "activation",
+        reranker: BaseNodePostprocessor | Reranker | Reranking | str | None = None,
         show_progress: bool = False,
         engine: dict[str, Any] | None = None,
         **settings: Any,
@@ -131,7 +136,7 @@ class MemoRAGRetriever(BaseRetriever):
 
         Neighbours are known by their offsets, else by their previous links, else by their order.
         """
-        memo = _engine(embed_model, memory, engine)
+        memo = _engine(embed_model, memory, reranker, engine)
         _memorize_nodes(memo, list(nodes), show_progress)
         return cls(memo, similarity_top_k, **settings)
 
@@ -142,6 +147,7 @@ class MemoRAGRetriever(BaseRetriever):
         similarity_top_k: int | None = None,
         *,
         memory: str | MemoryModel = "activation",
+        reranker: BaseNodePostprocessor | Reranker | Reranking | str | None = None,
         show_progress: bool = False,
         engine: dict[str, Any] | None = None,
         **settings: Any,
@@ -154,7 +160,7 @@ class MemoRAGRetriever(BaseRetriever):
         if not isinstance(index, BaseIndex):
             raise InputError(f"Expected a LlamaIndex index, found {type(index).__name__}.")
         model = index_embed_model(index)
-        memo = _engine(FROM_APP if model is None else model, memory, engine)
+        memo = _engine(FROM_APP if model is None else model, memory, reranker, engine)
         nodes = index_nodes(index)
         if memo.embedder is not None:
             memo.embedder.keep(index_vectors(index, nodes))
@@ -175,6 +181,7 @@ class MemoRAGRetriever(BaseRetriever):
         *,
         embed_model: BaseEmbedding | Embedder | str | None = FROM_APP,
         memory: str | MemoryModel | None = None,
+        reranker: BaseNodePostprocessor | Reranker | Reranking | str | None = None,
         **settings: Any,
     ) -> MemoRAGRetriever:
         """Load what `persist` wrote; nothing is encoded again.
@@ -184,11 +191,14 @@ class MemoRAGRetriever(BaseRetriever):
             similarity_top_k: See the class.
             embed_model: The model it was made with, where that was a LlamaIndex one; by default the app's own.
             memory: Likewise the memory model.
+            reranker: As in `from_documents`; stores do not keep it.
             **settings: Further settings of the retriever.
         """
         if embed_model is FROM_APP:
             embed_model = app_embed_model() if MemoRAG.needs_embedder(persist_dir) else None
-        memo = MemoRAG.load(persist_dir, embedder=as_embedder(embed_model), memory=memory)
+        memo = MemoRAG.load(
+            persist_dir, embedder=as_embedder(embed_model), memory=memory, reranker=as_reranker(reranker)
+        )
         return cls(memo, similarity_top_k, **settings)
 
     # ── retrieval ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -221,13 +231,16 @@ class MemoRAGRetriever(BaseRetriever):
 
 
 def _engine(
-    embed_model: BaseEmbedding | Embedder | str | None, memory: str | MemoryModel, settings: dict[str, Any] | None
+    embed_model: BaseEmbedding | Embedder | str | None,
+    memory: str | MemoryModel,
+    reranker: BaseNodePostprocessor | Reranker | Reranking | str | None,
+    settings: dict[str, Any] | None,
 ) -> MemoRAG:
     if embed_model is FROM_APP:
         embed_model = app_embed_model()
         if embed_model is None:
             logger.info("No embedding model is set in Settings: BM25 alone. Pass embed_model= for dense scores.")
-    return MemoRAG(memory, as_embedder(embed_model), **(settings or {}))
+    return MemoRAG(memory, as_embedder(embed_model), **{"reranker": as_reranker(reranker), **(settings or {})})
 
 
 def _memorize_nodes(memo: MemoRAG, nodes: Sequence[BaseNode], show_progress: bool) -> None:
