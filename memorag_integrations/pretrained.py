@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,24 +41,28 @@ def find_folder(model: str, error: type[MemoRAGError]) -> Path:
 
 def not_had(model: str, error: BaseException) -> str:
     """Why a model could not be had, and what to do, in one message."""
-    return f"The model {model!r} could not be loaded: {str(error).strip()} {remedy(model, error)}"
+    chain = list(_causes(error))
+    if any("trust_remote_code" in str(one) for one in chain):
+        return (
+            f"The model {model!r} comes with code of its own, which it needs and which is never run here. Use a model of a "
+            f"family that transformers has, or wrap what runs it in an object of memorag_integrations.contracts."
+        )
+    return f"The model {model!r} could not be loaded: {' '.join(str(error).split())} {_remedy(model, chain)}"
 
 
-def remedy(model: str, error: BaseException) -> str:
-    """What to do about an error of the hub's client or of transformers, told by its type, or its causes'."""
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _remedy(model: str, chain: Sequence[BaseException]) -> str:
+    """What to do about an error of the hub's client or of transformers, told by its type and its causes'."""
     from huggingface_hub import errors as hub
 
-    chain: list[BaseException] = []
-    while error is not None and error not in chain:
-        chain.append(error)
-        error = error.__cause__ or error.__context__  # type: ignore[assignment]
-    text = " ".join(str(one) for one in chain)
-    if "trust_remote_code" in text:
-        return (
-            f"{model!r} comes with code of its own, and such code is never run here. Use a model of a family that "
-            f"transformers has, or wrap what runs it in an object of the contract (memorag_integrations.contracts)."
-        )
-    if any(isinstance(one, hub.GatedRepoError) for one in chain) or "gated repo" in text:
+    if any(isinstance(one, hub.GatedRepoError) for one in chain):
         return (
             f"The repository is gated: accept its terms at https://huggingface.co/{model}, then set HF_TOKEN or run "
             f"`hf auth login`; or pass the path of a folder that holds the model."
@@ -68,6 +72,10 @@ def remedy(model: str, error: BaseException) -> str:
             "There is no such repository, or it is private: check the name, and set HF_TOKEN where it needs one; or pass "
             "the path of a folder that holds the model."
         )
+    if not any(
+        isinstance(one, hub.LocalEntryNotFoundError | hub.OfflineModeIsEnabled | ConnectionError) for one in chain
+    ):
+        return "Check its files, or get it again."
     return (
         "It is not on this machine and could not be fetched. Pass the path of a folder that holds it, or check the name "
         "and the connection (HF_HUB_OFFLINE=1 forbids one)."
