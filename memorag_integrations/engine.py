@@ -24,6 +24,7 @@ from .documents import Splitter, clean_text, read_documents
 from .errors import InputError
 from .evidence import Evidence, Ranking, Reasons, Selection, Signal, merge_neighbours, select
 from .fusion import Fusion
+from .index import lexical
 from .index.analysis import check_language
 from .index.embedders import CheckedEmbedder, resolve_embedder
 from .index.index import Filters
@@ -246,7 +247,8 @@ class MemoRAG(Changing, Answering):
     def _scores(
         self, corpus: Corpus, texts: Sequence[str], vectors: Floats | None, filters: Filters | None
     ) -> list[Scores]:
-        return [fusing.activate(signals, self.fusion) for signals in corpus.index.signals(texts, vectors, filters)]
+        signals = lexical.join(corpus.index.signals(texts, vectors, filters), self.embedder)
+        return [fusing.activate(one, self.fusion) for one in signals]
 
     def _recall(self, corpus: Corpus, scores: Scores) -> Recall:
         parts = corpus.route(scores, self.shards)

@@ -10,10 +10,11 @@ from __future__ import annotations
 import importlib.util
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -198,6 +199,27 @@ class CrossEncoder:
                 read = self._tokenizer([query] * len(passages), list(passages), truncation=True, max_length=length)
                 _forward(read, self._tokenizer, self._device, batch_size, forward)
         return scores
+
+
+class Preparing:
+    """What has a model to load, and may begin with it before it is asked."""
+
+    @cached_property
+    def _loaded(self) -> Any:
+        raise NotImplementedError
+
+    def prepare(self) -> Self:
+        """Begin to import FlagEmbedding (seconds) and to load the weights, in a thread; the first call waits for the rest.
+
+        What goes wrong there is said by the first call.
+        """
+
+        def load() -> None:
+            with suppress(MemoRAGError):
+                _ = self._loaded
+
+        threading.Thread(target=load, name="memorag-prepare").start()
+        return self
 
 
 _loaded: WeakValueDictionary[tuple[str, Path, str], Any] = WeakValueDictionary()

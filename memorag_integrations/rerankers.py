@@ -9,12 +9,12 @@ import numpy as np
 
 from .contracts import Reranker
 from .errors import InputError
-from .flagembedding import M3, CrossEncoder, check_extra, is_m3_folder, load_cross_encoder, load_m3
+from .flagembedding import M3, CrossEncoder, Preparing, check_extra, is_m3_folder, load_cross_encoder, load_m3
 
 BGE_M3, BGE_RERANKER = "BAAI/bge-m3", "BAAI/bge-reranker-v2-m3"
 
 
-class CrossEncoderReranker(Reranker):
+class CrossEncoderReranker(Preparing, Reranker):
     """An encoder that reads query and passage together: the BGE rerankers, and any sequence classifier with one score.
 
     Loaded when first used, in half precision on CUDA alone, onto one device.
@@ -56,7 +56,7 @@ class CrossEncoderReranker(Reranker):
         return load_cross_encoder(self.model, self.device)
 
 
-class BGEM3Reranker(Reranker):
+class BGEM3Reranker(Preparing, Reranker):
     """BGE-M3's late interaction (ColBERT; Khattab and Zaharia, SIGIR 2020): each token of the query seeks its best match.
 
     The vectors of a passage's tokens are made when it is reread, and not kept: they are 4 KiB a token.

@@ -362,3 +362,15 @@ def test_errors_are_in_the_tree():
     assert issubclass(EmbedderError, MemoRAGError)
     with pytest.raises(InputError, match="BAAI/bge-m3"):
         resolve_embedder(3)
+
+
+def test_preparing_loads_in_a_thread_and_leaves_errors_to_the_first_call(tmp_path):
+    folder = make_m3(tmp_path / "m3")
+    embedder = BGEM3Embedder(str(folder), device="cpu").prepare()
+    for thread in threading.enumerate():
+        if thread.name == "memorag-prepare":
+            thread.join()
+    assert "_loaded" in vars(embedder)
+    missing = BGEM3Embedder(str(tmp_path / "nothing"), device="cpu").prepare()
+    with pytest.raises(EmbedderError, match="which is neither"):
+        missing.embed_queries(["a"])

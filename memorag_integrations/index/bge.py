@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Literal
 
-from ..contracts import Config, Embedder, Floats
-from ..flagembedding import M3, check_extra, load_m3
+from ..contracts import Config, Floats, LexicalEmbedder, LexicalWeights
+from ..errors import InputError
+from ..flagembedding import M3, Preparing, check_extra, load_m3
 
 BGE_M3 = "BAAI/bge-m3"
 
 
-class BGEM3Embedder(Embedder):
+class BGEM3Embedder(Preparing, LexicalEmbedder):
     """BGE-M3's dense vectors: 1,024 dimensions, more than 100 languages, texts of up to 8,192 tokens.
 
     FlagEmbedding and the weights are loaded when first used, in half precision on CUDA alone, onto one device. An
@@ -22,8 +24,12 @@ class BGEM3Embedder(Embedder):
         max_length: Tokens of a text that the model reads; None for as many as it has positions for.
         device: "cpu", "cuda", "cuda:1", "mps"; None picks one.
         batch_size: Most texts of a forward pass.
+        lexical: What its learned lexical weights are for: "beside" BM25, "instead" of it, or None for nothing. They come
+            with the vectors, of the same pass; a store keeps the vectors alone, so a loaded corpus reads its passages once
+            more when first asked.
 
     Raises:
+        InputError: For another `lexical`.
         MissingExtraError: Without FlagEmbedding (the `bge` extra).
     """
 
@@ -33,12 +39,20 @@ class BGEM3Embedder(Embedder):
         max_length: int | None = None,
         device: str | None = None,
         batch_size: int = 32,
+        lexical: Literal["beside", "instead"] | None = None,
     ) -> None:
+        if lexical not in ("beside", "instead", None):
+            raise InputError(f'lexical must be "beside", "instead" or None, found {lexical!r}.')
         check_extra("BGE-M3")
         self.model = model
         self.max_length = max_length
         self.device = device
         self.batch_size = batch_size
+        self._lexical = lexical
+
+    @property
+    def lexical(self) -> Literal["beside", "instead"] | None:
+        return self._lexical
 
     @property
     def name(self) -> str:
@@ -52,6 +66,7 @@ class BGEM3Embedder(Embedder):
             "max_length": self.max_length,
             "device": self.device,
             "batch_size": self.batch_size,
+            "lexical": self.lexical,
         }
 
     def embed_passages(self, texts: Sequence[str]) -> Floats:
@@ -62,6 +77,14 @@ class BGEM3Embedder(Embedder):
     def embed_queries(self, texts: Sequence[str]) -> Floats:
         """The same: BGE-M3 has no instruction for queries."""
         return self.embed_passages(texts)
+
+    def embed_lexical(self, texts: Sequence[str]) -> tuple[Floats, list[LexicalWeights]]:
+        found = self._loaded.encode(
+            texts, max_length=self.max_length, batch_size=self.batch_size, dense=True, lexical=True
+        )
+        assert found.dense is not None
+        assert found.lexical is not None
+        return found.dense, [LexicalWeights(tokens, weights) for tokens, weights in found.lexical]
 
     @cached_property
     def _loaded(self) -> M3:

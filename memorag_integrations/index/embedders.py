@@ -7,19 +7,22 @@ import hashlib
 import importlib.util
 import logging
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from .. import registry
-from ..contracts import Config, Embedder, EmbedderFingerprint, Floats, Progress
+from ..contracts import Config, Embedder, EmbedderFingerprint, Floats, LexicalEmbedder, LexicalWeights, Progress
+from ..documents import text_hash
 from ..errors import Cancelled, EmbedderError, InputError, MissingExtraError
 from ..flagembedding import is_m3_folder
 from ..pretrained import not_had, quiet_loading
 from .bge import BGE_M3, BGEM3Embedder
+from .lexical import check_lexical
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +31,9 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 
 BATCH = 256
 """Passages that go to an embedder in one call: one step of the progress bar, one check of the cancel event."""
+
+REMEMBERED = 256
+"""Texts whose lexical weights are kept from their embedding to their scoring, moments later."""
 
 QUERY_PROMPTS = ("query", "s2p_query")
 """Names under which models keep what goes before a query: sentence-transformers' own, and Stella's."""
@@ -237,6 +243,9 @@ class CheckedEmbedder:
         self.embedder = embedder
         self.vectors: dict[str, Floats] = {}
         self.encoded = 0
+        self.weights: dict[str, LexicalWeights] = {}
+        self._asked: OrderedDict[str, LexicalWeights] = OrderedDict()
+        self._asking = threading.Lock()
         self._fingerprint = expected
         self._verified = False
 
@@ -287,12 +296,8 @@ class CheckedEmbedder:
             if cancel is not None and cancel.is_set():
                 raise Cancelled("Cancelled while passages were embedded; the corpus is as it was before.")
             batch = order[at : at + BATCH]
-            vectors = check_vectors(
-                self.embedder.embed_passages([texts[key] for key in batch]),
-                len(batch),
-                self.dimension,
-                self.embedder.name,
-            )
+            vectors, weights = self._embed([texts[key] for key in batch], self.embedder.embed_passages)
+            self.weights.update(zip(batch, weights, strict=False))
             came = dict(zip(batch, vectors, strict=True))
             self.vectors.update(came)
             self.encoded += len(batch)
@@ -303,12 +308,59 @@ class CheckedEmbedder:
 
     def embed_queries(self, texts: Sequence[str]) -> Floats:
         self.verify()
-        return check_vectors(self.embedder.embed_queries(texts), len(texts), self.dimension, self.embedder.name)
+        vectors, weights = self._embed(texts, self.embedder.embed_queries)
+        with self._asking:
+            self._asked.update(zip(texts, weights, strict=False))
+            while len(self._asked) > max(REMEMBERED, len(texts)):
+                self._asked.popitem(last=False)
+        return vectors
 
     async def aembed_queries(self, texts: Sequence[str]) -> Floats:
+        if self.lexical is not None:
+            return await asyncio.to_thread(self.embed_queries, texts)
         if not self._verified:
             await asyncio.to_thread(self.verify)
         return check_vectors(await self.embedder.aembed_queries(texts), len(texts), self.dimension, self.embedder.name)
+
+    @property
+    def lexical(self) -> Literal["beside", "instead"] | None:
+        """Where the embedder's lexical weights count; None where it has none."""
+        return self.embedder.lexical if isinstance(self.embedder, LexicalEmbedder) else None
+
+    def lexical_passages(self, texts: Sequence[str]) -> list[LexicalWeights]:
+        """The weights of passages. Those that did not come with their vectors in this process (a store keeps the vectors
+        alone) are read again.
+        """
+        keys = [text_hash(text) for text in texts]
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in self.weights}
+        if missing:
+            logger.warning("The lexical weights of %d passages are not at hand, and are read again.", len(missing))
+        names = list(missing)
+        for at in range(0, len(names), BATCH):
+            _, weights = self._embed([missing[key] for key in names[at : at + BATCH]], self.embedder.embed_passages)
+            self.weights.update(zip(names[at : at + BATCH], weights, strict=True))
+        return [self.weights[key] for key in keys]
+
+    def lexical_queries(self, texts: Sequence[str]) -> list[LexicalWeights]:
+        """The weights of texts, which `embed_queries` has just seen."""
+        with self._asking:
+            asked = dict(self._asked)
+        if any(text not in asked for text in texts):
+            _, weights = self._embed(texts, self.embedder.embed_queries)
+            return list(weights)
+        return [asked[text] for text in texts]
+
+    def _embed(
+        self, texts: Sequence[str], plain: Callable[[Sequence[str]], Floats]
+    ) -> tuple[Floats, Sequence[LexicalWeights]]:
+        """Checked vectors; and lexical weights, where the embedder has such, of the same pass."""
+        weights: Sequence[LexicalWeights] = ()
+        if isinstance(self.embedder, LexicalEmbedder) and self.embedder.lexical is not None:
+            vectors, weights = self.embedder.embed_lexical(texts)
+            check_lexical(weights, len(texts), self.embedder.name)
+        else:
+            vectors = plain(texts)
+        return check_vectors(vectors, len(texts), self.dimension, self.embedder.name), weights
 
     def keep(self, vectors: Mapping[str, Floats]) -> None:
         """Take over vectors known from elsewhere, by `text_hash` of their text."""
