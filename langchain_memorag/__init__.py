@@ -8,6 +8,7 @@ from memorag_integrations.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from .adapters import LangChainEmbedder as LangChainEmbedder
+    from .adapters import LangChainReranker as LangChainReranker
     from .llm import LangChainLLM as LangChainLLM
     from .memories import GistMemory as GistMemory
     from .memories import LLMMemory as LLMMemory
@@ -18,6 +19,7 @@ _HOME = {
     "LLMMemory": "memories",
     "LangChainEmbedder": "adapters",
     "LangChainLLM": "llm",
+    "LangChainReranker": "adapters",
     "MemoRAGRetriever": "retriever",
 }
 __all__ = sorted(_HOME)

@@ -8,14 +8,17 @@ from copy import deepcopy
 from typing import Any
 
 import numpy as np
+from langchain_core.cross_encoders import BaseCrossEncoder
+from langchain_core.documents import BaseDocumentCompressor
 from langchain_core.documents import Document as LangChainDocument
 from langchain_core.embeddings import Embeddings
 
-from memorag_integrations.contracts import Config, Embedder, Floats
+from memorag_integrations.contracts import Config, Embedder, Floats, Reranker
 from memorag_integrations.documents import Document, Passage, check_metadata, text_hash
 from memorag_integrations.errors import InputError
 from memorag_integrations.evidence import Evidence
 from memorag_integrations.given import Given
+from memorag_integrations.reranking import Reranking, scores_of
 
 KEY = "memorag"
 """The one metadata key we add: the provenance of a piece of evidence."""
@@ -55,6 +58,47 @@ class LangChainEmbedder(Embedder):
 def as_embedder(model: Embeddings | Embedder | str | None) -> Embedder | str | None:
     """What `MemoRAG(embedder=…)` takes, out of what a LangChain user has at hand."""
     return LangChainEmbedder(model) if isinstance(model, Embeddings) else model
+
+
+class LangChainReranker(Reranker):
+    """A LangChain document compressor that reorders (a `…Rerank`), or a cross-encoder, as a reranker of the engine.
+
+    Passages that it drops (beyond its `top_n`) stand below those that it gives back.
+    """
+
+    def __init__(self, model: BaseDocumentCompressor | BaseCrossEncoder) -> None:
+        self.model = model
+
+    def rerank(self, query: str, passages: Sequence[str]) -> Sequence[float]:
+        if isinstance(self.model, BaseCrossEncoder):
+            return self.model.score([(query, passage) for passage in passages])
+        return _scores(self.model.compress_documents(_numbered(passages), query), len(passages), self.model)
+
+    async def arerank(self, query: str, passages: Sequence[str]) -> Sequence[float]:
+        if isinstance(self.model, BaseCrossEncoder):
+            return await super().arerank(query, passages)
+        return _scores(await self.model.acompress_documents(_numbered(passages), query), len(passages), self.model)
+
+
+_PLACE = "memorag_place"
+
+
+def _numbered(passages: Sequence[str]) -> list[LangChainDocument]:
+    return [LangChainDocument(page_content=text, metadata={_PLACE: str(i)}) for i, text in enumerate(passages)]
+
+
+def _scores(back: Sequence[LangChainDocument], count: int, model: BaseDocumentCompressor) -> list[float]:
+    said = [(document.metadata.get(_PLACE, ""), document.metadata.get("relevance_score")) for document in back]
+    return scores_of(said, count, type(model).__name__)
+
+
+def as_reranker(
+    reranker: BaseDocumentCompressor | BaseCrossEncoder | Reranker | Reranking | str | None,
+) -> Reranker | Reranking | str | None:
+    """What `MemoRAG(reranker=…)` takes, out of what a LangChain user has at hand."""
+    if isinstance(reranker, BaseDocumentCompressor | BaseCrossEncoder):
+        return LangChainReranker(reranker)
+    return reranker
 
 
 def to_documents(documents: Iterable[LangChainDocument]) -> Iterator[Document]:

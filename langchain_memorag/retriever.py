@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
-from langchain_core.documents import Document
+from langchain_core.cross_encoders import BaseCrossEncoder
+from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables.config import set_config_context
 from pydantic import ConfigDict, Field, SkipValidation
 
-from memorag_integrations.contracts import Embedder, MemoryModel
+from memorag_integrations.contracts import Embedder, MemoryModel, Reranker
 from memorag_integrations.engine import MemoRAG, Mode
 from memorag_integrations.given import put_together
 from memorag_integrations.index.index import Filters
+from memorag_integrations.reranking import Reranking
 
-from .adapters import as_embedder, to_documents, to_given, to_langchain
+from .adapters import as_embedder, as_reranker, to_documents, to_given, to_langchain
 from .living import LivingIndex
 
 
@@ -57,6 +59,7 @@ class MemoRAGRetriever(LivingIndex):
         *,
         embedding: Embeddings | Embedder | str | None = None,
         memory: str | MemoryModel = "activation",
+        reranker: BaseDocumentCompressor | BaseCrossEncoder | Reranker | Reranking | str | None = None,
         show_progress: bool = False,
         engine: dict[str, Any] | None = None,
         **settings: Any,
@@ -69,11 +72,13 @@ class MemoRAGRetriever(LivingIndex):
             embedding: A LangChain embedding model, "minilm", a sentence-transformers name or path, or None for BM25
                 alone.
             memory: What forms the memory.
+            reranker: What reads the best again: a LangChain compressor that reorders, a cross-encoder, or what `MemoRAG`
+                takes.
             show_progress: Whether to show progress bars.
             engine: Further settings of `MemoRAG` (passage_size, language, …).
             **settings: Further settings of the retriever.
         """
-        memo = MemoRAG(memory, as_embedder(embedding), **(engine or {}))
+        memo = MemoRAG(memory, as_embedder(embedding), **{"reranker": as_reranker(reranker), **(engine or {})})
         memo.memorize(to_documents(documents), progress=show_progress)
         return cls(memo=memo, k=k, **settings)
 
@@ -86,6 +91,7 @@ class MemoRAGRetriever(LivingIndex):
         source_key: str = "source",
         embedding: Embeddings | Embedder | str | None = None,
         memory: str | MemoryModel = "activation",
+        reranker: BaseDocumentCompressor | BaseCrossEncoder | Reranker | Reranking | str | None = None,
         show_progress: bool = False,
         engine: dict[str, Any] | None = None,
         **settings: Any,
@@ -96,9 +102,9 @@ class MemoRAGRetriever(LivingIndex):
             chunks: LangChain documents. Those with the same `source_key` in their metadata are of one text, in the order
                 given, or by `start_index` where the splitter was told to add it.
             source_key: The metadata key that names the text a chunk is from.
-            k, embedding, memory, show_progress, engine, **settings: As in `from_documents`.
+            k, embedding, memory, reranker, show_progress, engine, **settings: As in `from_documents`.
         """
-        memo = MemoRAG(memory, as_embedder(embedding), **(engine or {}))
+        memo = MemoRAG(memory, as_embedder(embedding), **{"reranker": as_reranker(reranker), **(engine or {})})
         documents, passages = put_together(to_given(chunks, source_key))
         memo.memorize(documents, split=lambda document: passages[document.id], progress=show_progress)
         return cls(memo=memo, k=k, source_key=source_key, **settings)
@@ -110,11 +116,12 @@ class MemoRAGRetriever(LivingIndex):
         *,
         embedding: Embeddings | Embedder | str | None = None,
         memory: str | MemoryModel = "activation",
+        reranker: BaseDocumentCompressor | BaseCrossEncoder | Reranker | Reranking | str | None = None,
         engine: dict[str, Any] | None = None,
         **settings: Any,
     ) -> MemoRAGRetriever:
         """A corpus of nothing yet, for `upsert`; asked, it finds nothing. Arguments as in `from_documents`."""
-        memo = MemoRAG(memory, as_embedder(embedding), **(engine or {}))
+        memo = MemoRAG(memory, as_embedder(embedding), **{"reranker": as_reranker(reranker), **(engine or {})})
         memo.delete(())  # from now on there is a corpus, and it is empty
         return cls(memo=memo, k=k, **settings)
 
@@ -131,6 +138,7 @@ class MemoRAGRetriever(LivingIndex):
         embedding: Embeddings | Embedder | str | None = None,
         *,
         memory: str | MemoryModel | None = None,
+        reranker: BaseDocumentCompressor | BaseCrossEncoder | Reranker | Reranking | str | None = None,
         **settings: Any,
     ) -> MemoRAGRetriever:
         """Load what `save_local` wrote; nothing is encoded again, and nothing in the folder can run code.
@@ -139,9 +147,11 @@ class MemoRAGRetriever(LivingIndex):
             folder: The folder.
             embedding: The model it was made with, where that was a LangChain one.
             memory: Likewise the memory model.
+            reranker: As in `from_documents`; stores do not keep it.
             **settings: Settings of the retriever.
         """
-        return cls(memo=MemoRAG.load(folder, embedder=as_embedder(embedding), memory=memory), **settings)
+        memo = MemoRAG.load(folder, embedder=as_embedder(embedding), memory=memory, reranker=as_reranker(reranker))
+        return cls(memo=memo, **settings)
 
     @classmethod
     def open_local(
@@ -150,6 +160,7 @@ class MemoRAGRetriever(LivingIndex):
         embedding: Embeddings | Embedder | str | None = None,
         *,
         memory: str | MemoryModel | None = None,
+        reranker: BaseDocumentCompressor | BaseCrossEncoder | Reranker | Reranking | str | None = None,
         engine: dict[str, Any] | None = None,
         wait: float = 30.0,
         **settings: Any,
@@ -162,11 +173,18 @@ class MemoRAGRetriever(LivingIndex):
             folder: What `save_local` wrote, or where a store is made.
             embedding: For a new store as in `from_documents`, for one that is there as in `load_local`.
             memory: Likewise.
+            reranker: As in `from_documents`; stores do not keep it.
             engine: Further settings of `MemoRAG`; a store that is there has its own, and refuses others.
             wait: Seconds to wait for another process that is writing.
             **settings: Settings of the retriever.
         """
-        memo = MemoRAG.open(folder, embedder=as_embedder(embedding), memory=memory, wait=wait, **(engine or {}))
+        memo = MemoRAG.open(
+            folder,
+            embedder=as_embedder(embedding),
+            memory=memory,
+            wait=wait,
+            **{"reranker": as_reranker(reranker), **(engine or {})},
+        )
         return cls(memo=memo, **settings)
 
     # ── retrieval ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -8,6 +8,7 @@ from memorag_integrations.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from .adapters import LlamaIndexEmbedder as LlamaIndexEmbedder
+    from .adapters import LlamaIndexReranker as LlamaIndexReranker
     from .llm import LlamaIndexLLM as LlamaIndexLLM
     from .memories import GistMemory as GistMemory
     from .memories import LLMMemory as LLMMemory
@@ -19,6 +20,7 @@ _HOME = {
     "LLMMemory": "memories",
     "LlamaIndexEmbedder": "adapters",
     "LlamaIndexLLM": "llm",
+    "LlamaIndexReranker": "adapters",
     "MemoRAGQueryEngine": "query_engine",
     "MemoRAGRetriever": "retriever",
 }

@@ -10,24 +10,27 @@ import numpy as np
 from llama_index.core import Settings
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.llms import LLM
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import (
     BaseNode,
     MetadataMode,
     NodeRelationship,
     NodeWithScore,
     ObjectType,
+    QueryBundle,
     RelatedNodeInfo,
     TextNode,
 )
 from llama_index.core.schema import Document as LlamaDocument
 from llama_index.core.storage.docstore.utils import doc_to_json, json_to_doc
 
-from memorag_integrations.contracts import Config, Embedder, Floats
+from memorag_integrations.contracts import Config, Embedder, Floats, Reranker
 from memorag_integrations.documents import GIVEN, Document, Passage
 from memorag_integrations.errors import InputError
 from memorag_integrations.evidence import Evidence
 from memorag_integrations.given import Given
 from memorag_integrations.index.entries import Entry
+from memorag_integrations.reranking import Reranking, scores_of
 
 KEY = "memorag"
 """The one metadata key we add: the provenance of a piece of evidence."""
@@ -58,6 +61,39 @@ class LlamaIndexEmbedder(Embedder):
 
     async def aembed_queries(self, texts: Sequence[str]) -> Floats:
         return np.asarray([await self.model.aget_query_embedding(text) for text in texts], dtype=np.float32)
+
+
+class LlamaIndexReranker(Reranker):
+    """A LlamaIndex node postprocessor that reorders (a `…Rerank`) as a reranker of the engine.
+
+    Passages that it drops (beyond its `top_n`) stand below those that it gives back.
+    """
+
+    def __init__(self, postprocessor: BaseNodePostprocessor) -> None:
+        self.postprocessor = postprocessor
+
+    def rerank(self, query: str, passages: Sequence[str]) -> Sequence[float]:
+        back = self.postprocessor.postprocess_nodes(_nodes(passages), QueryBundle(query))
+        return _scores(back, len(passages), self.postprocessor)
+
+    async def arerank(self, query: str, passages: Sequence[str]) -> Sequence[float]:
+        back = await self.postprocessor.apostprocess_nodes(_nodes(passages), QueryBundle(query))
+        return _scores(back, len(passages), self.postprocessor)
+
+
+def _nodes(passages: Sequence[str]) -> list[NodeWithScore]:
+    return [NodeWithScore(node=TextNode(id_=str(i), text=text), score=0.0) for i, text in enumerate(passages)]
+
+
+def _scores(back: Sequence[NodeWithScore], count: int, postprocessor: BaseNodePostprocessor) -> list[float]:
+    return scores_of([(node.node.node_id, node.score) for node in back], count, type(postprocessor).__name__)
+
+
+def as_reranker(
+    reranker: BaseNodePostprocessor | Reranker | Reranking | str | None,
+) -> Reranker | Reranking | str | None:
+    """What `MemoRAG(reranker=…)` takes, out of what a LlamaIndex user has at hand."""
+    return LlamaIndexReranker(reranker) if isinstance(reranker, BaseNodePostprocessor) else reranker
 
 
 def app_embed_model() -> BaseEmbedding | None:

@@ -11,12 +11,13 @@ from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.callbacks.base import CallbackManager
 from llama_index.core.indices.base import BaseIndex
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.prompts.mixin import PromptMixin
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilters
 from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 
-from memorag_integrations.contracts import Embedder, MemoryModel
+from memorag_integrations.contracts import Embedder, MemoryModel, Reranker
 from memorag_integrations.corpus import Corpus
 from memorag_integrations.engine import MemoRAG, Mode, choose
 from memorag_integrations.errors import InputError
@@ -24,9 +25,10 @@ from memorag_integrations.evidence import Evidence
 from memorag_integrations.given import put_together
 from memorag_integrations.index.index import Filters
 from memorag_integrations.memories.cache import CachedMemoryModel
+from memorag_integrations.reranking import Reranking
 from memorag_integrations.store import exists
 
-from .adapters import app_embed_model, as_embedder, to_documents, to_given, to_node
+from .adapters import app_embed_model, as_embedder, as_reranker, to_documents, to_given, to_node
 from .indexes import index_embed_model, index_nodes, index_vectors
 from .living import LivingIndex
 
@@ -98,6 +100,7 @@ class MemoRAGRetriever(LivingIndex, BaseRetriever):
         *,
         embed_model: BaseEmbedding | Embedder | str | None = FROM_APP,
         memory: str | MemoryModel = "activation",
+        reranker: BaseNodePostprocessor | Reranker | Reranking | str | None = None,
         show_progress: bool = False,
         engine: dict[str, Any] | None = None,
         **settings: Any,
@@ -110,11 +113,12 @@ class MemoRAGRetriever(LivingIndex, BaseRetriever):
             embed_model: A LlamaIndex embedding model, "minilm", a sentence-transformers name or path, None for BM25
                 alone; by default the one the app has set in `Settings`, and none where it has set none.
             memory: What forms the memory.
+            reranker: What reads the best again: a LlamaIndex postprocessor that reorders, or what `MemoRAG` takes.
             show_progress: Whether to show progress bars.
             engine: Further settings of `MemoRAG` (passage_size, language, …).
             **settings: Further settings of the retriever.
         """
-        memo = _engine(embed_model, memory, engine)
+        memo = _engine(embed_model, memory, reranker, engine)
         memo.memorize(to_documents(documents), progress=show_progress)
         return cls(memo, similarity_top_k, **settings)
 
@@ -126,6 +130,7 @@ class MemoRAGRetriever(LivingIndex, BaseRetriever):
         *,
         embed_model: BaseEmbedding | Embedder | str | None = FROM_APP,
         memory: str | MemoryModel = "activation",
+        reranker: BaseNodePostprocessor | Reranker | Reranking | str | None = None,
         show_progress: bool = False,
         engine: dict[str, Any] | None = None,
         **settings: Any,
@@ -134,7 +139,7 @@ class MemoRAGRetriever(LivingIndex, BaseRetriever):
 
         Neighbours are known by their offsets, else by their previous links, else by their order.
         """
-        memo = _engine(embed_model, memory, engine)
+        memo = _engine(embed_model, memory, reranker, engine)
         _memorize_nodes(memo, list(nodes), show_progress)
         return cls(memo, similarity_top_k, **settings)
 
@@ -145,6 +150,7 @@ class MemoRAGRetriever(LivingIndex, BaseRetriever):
         similarity_top_k: int | None = None,
         *,
         memory: str | MemoryModel = "activation",
+        reranker: BaseNodePostprocessor | Reranker | Reranking | str | None = None,
         show_progress: bool = False,
         engine: dict[str, Any] | None = None,
         **settings: Any,
@@ -157,7 +163,7 @@ class MemoRAGRetriever(LivingIndex, BaseRetriever):
         if not isinstance(index, BaseIndex):
             raise InputError(f"Expected a LlamaIndex index, found {type(index).__name__}.")
         model = index_embed_model(index)
-        memo = _engine(FROM_APP if model is None else model, memory, engine)
+        memo = _engine(FROM_APP if model is None else model, memory, reranker, engine)
         nodes = index_nodes(index)
         if memo.embedder is not None:
             memo.embedder.keep(index_vectors(index, nodes))
@@ -171,11 +177,12 @@ class MemoRAGRetriever(LivingIndex, BaseRetriever):
         *,
         embed_model: BaseEmbedding | Embedder | str | None = FROM_APP,
         memory: str | MemoryModel = "activation",
+        reranker: BaseNodePostprocessor | Reranker | Reranking | str | None = None,
         engine: dict[str, Any] | None = None,
         **settings: Any,
     ) -> MemoRAGRetriever:
         """A corpus of nothing yet, for `insert` and its like; asked, it finds nothing. Arguments as in `from_documents`."""
-        memo = _engine(embed_model, memory, engine)
+        memo = _engine(embed_model, memory, reranker, engine)
         memo.delete(())  # from now on there is a corpus, and it is empty
         return cls(memo, similarity_top_k, **settings)
 
@@ -193,6 +200,7 @@ class MemoRAGRetriever(LivingIndex, BaseRetriever):
         *,
         embed_model: BaseEmbedding | Embedder | str | None = FROM_APP,
         memory: str | MemoryModel | None = None,
+        reranker: BaseNodePostprocessor | Reranker | Reranking | str | None = None,
         **settings: Any,
     ) -> MemoRAGRetriever:
         """Load what `persist` wrote; nothing is encoded again.
@@ -202,11 +210,14 @@ class MemoRAGRetriever(LivingIndex, BaseRetriever):
             similarity_top_k: See the class.
             embed_model: The model it was made with, where that was a LlamaIndex one; by default the app's own.
             memory: Likewise the memory model.
+            reranker: As in `from_documents`; stores do not keep it.
             **settings: Further settings of the retriever.
         """
         if embed_model is FROM_APP:
             embed_model = app_embed_model() if MemoRAG.needs_embedder(persist_dir) else None
-        memo = MemoRAG.load(persist_dir, embedder=as_embedder(embed_model), memory=memory)
+        memo = MemoRAG.load(
+            persist_dir, embedder=as_embedder(embed_model), memory=memory, reranker=as_reranker(reranker)
+        )
         return cls(memo, similarity_top_k, **settings)
 
     @classmethod
@@ -217,6 +228,7 @@ class MemoRAGRetriever(LivingIndex, BaseRetriever):
         *,
         embed_model: BaseEmbedding | Embedder | str | None = FROM_APP,
         memory: str | MemoryModel | None = None,
+        reranker: BaseNodePostprocessor | Reranker | Reranking | str | None = None,
         engine: dict[str, Any] | None = None,
         wait: float = 30.0,
         **settings: Any,
@@ -230,6 +242,7 @@ class MemoRAGRetriever(LivingIndex, BaseRetriever):
             similarity_top_k: See the class.
             embed_model: For a new store as in `from_documents`, for one that is there as in `from_persist_dir`.
             memory: Likewise.
+            reranker: As in `from_documents`; stores do not keep it.
             engine: Further settings of `MemoRAG`; a store that is there has its own, and refuses others.
             wait: Seconds to wait for another process that is writing.
             **settings: Further settings of the retriever.
@@ -237,7 +250,13 @@ class MemoRAGRetriever(LivingIndex, BaseRetriever):
         if embed_model is FROM_APP:
             own = not exists(Path(persist_dir)) or MemoRAG.needs_embedder(persist_dir)
             embed_model = app_embed_model() if own else None
-        memo = MemoRAG.open(persist_dir, embedder=as_embedder(embed_model), memory=memory, wait=wait, **(engine or {}))
+        memo = MemoRAG.open(
+            persist_dir,
+            embedder=as_embedder(embed_model),
+            memory=memory,
+            wait=wait,
+            **{"reranker": as_reranker(reranker), **(engine or {})},
+        )
         return cls(memo, similarity_top_k, **settings)
 
     # ── retrieval ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -273,13 +292,16 @@ class MemoRAGRetriever(LivingIndex, BaseRetriever):
 
 
 def _engine(
-    embed_model: BaseEmbedding | Embedder | str | None, memory: str | MemoryModel, settings: dict[str, Any] | None
+    embed_model: BaseEmbedding | Embedder | str | None,
+    memory: str | MemoryModel,
+    reranker: BaseNodePostprocessor | Reranker | Reranking | str | None,
+    settings: dict[str, Any] | None,
 ) -> MemoRAG:
     if embed_model is FROM_APP:
         embed_model = app_embed_model()
         if embed_model is None:
             logger.info("No embedding model is set in Settings: BM25 alone. Pass embed_model= for dense scores.")
-    return MemoRAG(memory, as_embedder(embed_model), **(settings or {}))
+    return MemoRAG(memory, as_embedder(embed_model), **{"reranker": as_reranker(reranker), **(settings or {})})
 
 
 def _memorize_nodes(memo: MemoRAG, nodes: Sequence[BaseNode], show_progress: bool) -> None:

@@ -14,18 +14,25 @@ if TYPE_CHECKING:
     from .errors import MemoRAGError as MemoRAGError
     from .evidence import Evidence as Evidence
     from .fusion import Fusion as Fusion
+    from .index.bge import BGEM3Embedder as BGEM3Embedder
     from .memories.beacon import BeaconMemory as BeaconMemory
     from .memories.gist import GistMemory as GistMemory
     from .memories.huggingface import HuggingFaceLLM as HuggingFaceLLM
     from .memories.llm import LLMMemory as LLMMemory
     from .memories.longcontext import LongContextMemory as LongContextMemory
+    from .rerankers import BGEM3Reranker as BGEM3Reranker
+    from .rerankers import CrossEncoderReranker as CrossEncoderReranker
+    from .reranking import Reranking as Reranking
     from .writer import Answer as Answer
     from .writer import Writer as Writer
 
 _HOME = {
     "Answer": "writer",
+    "BGEM3Embedder": "index.bge",
+    "BGEM3Reranker": "rerankers",
     "BeaconMemory": "memories.beacon",
     "Clue": "clues",
+    "CrossEncoderReranker": "rerankers",
     "Document": "documents",
     "Evidence": "evidence",
     "Fusion": "fusion",
@@ -38,6 +45,7 @@ _HOME = {
     "MemoRAGError": "errors",
     "Passage": "documents",
     "Recall": "clues",
+    "Reranking": "reranking",
     "Usage": "clues",
     "Writer": "writer",
 }

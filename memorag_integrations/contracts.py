@@ -10,7 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +82,31 @@ class Embedder(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class LexicalWeights:
+    """How much each token of a text matters, as a model has learnt to say.
+
+    Args:
+        tokens: Their numbers, uint32 [m], rising, each once.
+        weights: float32 [m], positive.
+    """
+
+    tokens: NDArray[np.uint32]
+    weights: Floats
+
+
+@runtime_checkable
+class LexicalEmbedder(Embedder, Protocol):
+    """An embedder whose model says in the same pass how much each token of a text matters."""
+
+    @property
+    def lexical(self) -> Literal["beside", "instead"] | None:
+        """Where these weights count: beside BM25, in its place, or not at all."""
+
+    def embed_lexical(self, texts: Sequence[str]) -> tuple[Floats, list[LexicalWeights]]:
+        """The vectors as `embed_passages` and `embed_queries` give them, and each text's weights."""
+
+
+@dataclass(frozen=True, eq=False)
 class Candidates:
     """The passages that compete for one query, grouped by document and in the order of the text.
 
@@ -116,7 +141,8 @@ class Signals:
     Args:
         text: The text.
         candidates: The n passages scored.
-        bm25: float32 [n], zero where no term is shared.
+        bm25: float32 [n], zero where no term is shared; with an embedder's lexical weights beside it, or these alone, where
+            it has such.
         dense: float32 [n], cosines; None without an embedder.
         terms: The text's terms that occur in the corpus, by number, with their idf.
         known_terms: Share of the text's terms that occur in the corpus, in [0, 1].

@@ -18,17 +18,19 @@ from . import registry, store
 from .answering import Answering
 from .changing import Changing, Documents, off_loop
 from .clues import Grounding, Recall, merge_recalls, weighted
-from .contracts import LLM, Embedder, Floats, Memory, MemoryModel, Progress, Scores
+from .contracts import LLM, Embedder, Floats, Memory, MemoryModel, Progress, Reranker, Scores
 from .corpus import Change, Corpus, Split, with_text
 from .documents import Splitter, clean_text, read_documents
 from .errors import InputError
-from .evidence import Evidence, Reasons, Selection, Signal, merge_neighbours, select
+from .evidence import Evidence, Ranking, Reasons, Selection, Signal, merge_neighbours, select
 from .fusion import Fusion
+from .index import lexical
 from .index.analysis import check_language
 from .index.embedders import CheckedEmbedder, resolve_embedder
 from .index.index import Filters
 from .memories.asking import UsageMeter
 from .memories.cache import cached
+from .reranking import Reranking, arerank, rerank
 from .writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -45,8 +47,11 @@ class MemoRAG(Changing, Answering):
             settings. The default needs no model weights.
         generator: The language model that writes answers and summaries, or a `Writer` with its settings; by default the
             memory's own, where it has one.
-        embedder: For dense scores: an object, "minilm" (the `embedded` extra), the name or path of any
-            sentence-transformers model, or None for BM25 alone.
+        embedder: For dense scores: an object, "minilm" (the `embedded` extra), "BAAI/bge-m3" (the `bge` extra), the name or
+            path of any sentence-transformers model, or None for BM25 alone.
+        reranker: What reads the best of each ranking again, in every mode: an object, the name or path of a cross-encoder
+            ("BAAI/bge-reranker-v2-m3"), "BAAI/bge-m3" for its late interaction (both the `bge` extra), or a `Reranking`
+            with its settings.
         passage_size: Most characters of a passage.
         language: ISO 639-1 code of the documents, or "auto" to detect it for each.
         fusion: How scores and clues become a ranking.
@@ -55,7 +60,7 @@ class MemoRAG(Changing, Answering):
 
     Raises:
         InputError: For an argument out of range.
-        MissingExtraError: Where the embedder's packages are not installed.
+        MissingExtraError: Where the embedder's or the reranker's packages are not installed.
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class MemoRAG(Changing, Answering):
         memory: str | MemoryModel = "activation",
         embedder: str | Embedder | None = None,
         *,
+        reranker: str | Reranker | Reranking | None = None,
         generator: LLM | Writer | None = None,
         passage_size: int = 1000,
         language: str = "auto",
@@ -88,6 +94,7 @@ class MemoRAG(Changing, Answering):
         self.shards = shards
         self.clues = clues
         self.generator = generator
+        self.reranking = Reranking.of(reranker)
         self.meter = UsageMeter()
         self._corpus: Corpus | None = None
         self._writing = threading.Lock()
@@ -189,18 +196,19 @@ class MemoRAG(Changing, Answering):
 
         Raises:
             InputError: For a blank query, k or budget below 1, an unknown mode, a mode that needs an embedder.
+            RerankerError: Where the reranker fails, or answers with something else than scores.
         """
         corpus, query, selection = self.corpus, check_query(query), choose(k, budget, cutoff)
         self._check_mode(mode)
         vectors = None if mode == "bm25" else self._embed([query])
         [scores] = self._scores(corpus, [query], vectors, filters)
         if mode != "memorag":
-            return baseline(corpus, scores, mode, selection, merge)
+            return finish(corpus, rerank(self.reranking, baseline(scores, mode)), selection, merge)
         recall, every = self._recall(corpus, scores), [scores]
         if clues := to_search(recall):
             vectors = with_query(scores, self._embed(clues))
             every = self._scores(corpus, [query, *clues], vectors, filters)
-        return self._fuse(corpus, every, recall, selection, merge)
+        return finish(corpus, rerank(self.reranking, self._fuse(every, recall)), selection, merge)
 
     async def aretrieve(
         self,
@@ -219,12 +227,14 @@ class MemoRAG(Changing, Answering):
         vectors = None if mode == "bm25" else await self._aembed([query])
         [scores] = await asyncio.to_thread(self._scores, corpus, [query], vectors, filters)
         if mode != "memorag":
-            return await asyncio.to_thread(baseline, corpus, scores, mode, selection, merge)
+            ranking = await arerank(self.reranking, await asyncio.to_thread(baseline, scores, mode))
+            return await asyncio.to_thread(finish, corpus, ranking, selection, merge)
         recall, every = await self._arecall(corpus, scores), [scores]
         if clues := to_search(recall):
             vectors = with_query(scores, await self._aembed(clues))
             every = await asyncio.to_thread(self._scores, corpus, [query, *clues], vectors, filters)
-        return await asyncio.to_thread(self._fuse, corpus, every, recall, selection, merge)
+        ranking = await arerank(self.reranking, await asyncio.to_thread(self._fuse, every, recall))
+        return await asyncio.to_thread(finish, corpus, ranking, selection, merge)
 
     # ── the steps ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -237,7 +247,8 @@ class MemoRAG(Changing, Answering):
     def _scores(
         self, corpus: Corpus, texts: Sequence[str], vectors: Floats | None, filters: Filters | None
     ) -> list[Scores]:
-        return [fusing.activate(signals, self.fusion) for signals in corpus.index.signals(texts, vectors, filters)]
+        signals = lexical.join(corpus.index.signals(texts, vectors, filters), self.embedder)
+        return [fusing.activate(one, self.fusion) for one in signals]
 
     def _recall(self, corpus: Corpus, scores: Scores) -> Recall:
         parts = corpus.route(scores, self.shards)
@@ -260,15 +271,13 @@ class MemoRAG(Changing, Answering):
             logger.warning(warning)
         return recall
 
-    def _fuse(
-        self, corpus: Corpus, every: Sequence[Scores], recall: Recall, selection: Selection, merge: bool
-    ) -> list[Evidence]:
+    def _fuse(self, every: Sequence[Scores], recall: Recall) -> Ranking:
         query, clues = every[0], every[1:]
         weights = fusing.clue_weights(query, clues, [groundedness(recall, clue.text) for clue in clues])
         clues = [fusing.placed(clue, place_of(recall, clue.text)) for clue in clues]
         said = weighted(recall, {clue.text: weight for clue, weight in zip(clues, weights, strict=True)})
         fused = fusing.rank(query, clues, weights, self.fusion)
-        return finish(corpus, fused, Reasons(query, clues, weights, said), selection, merge)
+        return Ranking(fused, Reasons(query, clues, weights, said))
 
     def _check_mode(self, mode: str) -> None:
         if mode not in get_args(Mode):
@@ -277,23 +286,24 @@ class MemoRAG(Changing, Answering):
             raise InputError('mode "plain" ranks by vectors and needs an embedder. Pass one, or use mode="bm25".')
 
 
-def finish(corpus: Corpus, fused: Floats, reasons: Reasons, selection: Selection, merge: bool) -> list[Evidence]:
+def finish(corpus: Corpus, ranking: Ranking, selection: Selection, merge: bool) -> list[Evidence]:
     """The selected evidence, its neighbours merged where asked for."""
+    reasons = ranking.reasons
     if reasons.candidates.passages and not reasons.any:
         logger.warning(
             "No term of the query occurs in the corpus (is it in another language?), so the evidence is no better than "
             "any other. An embedder finds by meaning: MemoRAG(embedder=…)."
         )
-    evidence = select(fused, reasons, selection)
+    evidence = select(ranking.fused, reasons, selection)
     return merge_neighbours(evidence, corpus.texts) if merge else evidence
 
 
-def baseline(corpus: Corpus, scores: Scores, mode: Mode, selection: Selection, merge: bool) -> list[Evidence]:
-    """The evidence by one signal, or by both, as they are."""
+def baseline(scores: Scores, mode: Mode) -> Ranking:
+    """The ranking by one signal, or by both, as they are."""
     signals: dict[str, tuple[Signal, ...]] = {"plain": ("dense",), "bm25": ("bm25",), "hybrid": ("bm25", "dense")}
     values = {"plain": scores.dense, "bm25": scores.bm25, "hybrid": scores.own}[mode]
     fused = fusing.standardize(scores.bm25 if values is None else values).astype(np.float32)
-    return finish(corpus, fused, Reasons(scores, signals=signals[mode]), selection, merge)
+    return Ranking(fused, Reasons(scores, signals=signals[mode]))
 
 
 def to_search(recall: Recall) -> list[str]:

@@ -13,6 +13,10 @@ class EmbedderError(MemoRAGError):
     """An embedding model answered with something that is not an embedding, or is not the one a store was made with."""
 
 
+class RerankerError(MemoRAGError):
+    """A reranker could not be loaded, or answered with something that is not one finite score for each passage."""
+
+
 class MemoryModelError(MemoRAGError):
     """A memory could not be formed, loaded or asked."""
 

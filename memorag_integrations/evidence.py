@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,7 +37,8 @@ class FoundBy:
 
     Args:
         by: "query", or a clue's text.
-        signal: Which signal ranked it: its terms, its vector, its neighbourhood in the text, the memory's own pointer.
+        signal: Which signal ranked it: its terms, its vector, its neighbourhood in the text, the memory's own pointer, a
+            reranker.
         rank: At which place among all candidates, from 1.
         weight: What the query or the clue counted in the sum; the query's is 1.
     """
@@ -55,7 +57,8 @@ class Evidence:
         passage: The passage; where neighbours were merged, their whole stretch.
         score: In [0, 1], falling along the ranking; comparable within one query only.
         found_by: The reasons, the best rank first; none for a passage that no signal speaks for.
-        raw: The scores behind it: "bm25", "dense" (cosine), "own" and "neighbourhood" (z-scores), "fused".
+        raw: The scores behind it: "bm25", "dense" (cosine), "own" and "neighbourhood" (z-scores), "fused";
+            "reranker" where one read it, in its own range.
         repeats: Other passages that say the same, and are not shown again.
     """
 
@@ -169,6 +172,9 @@ class Reasons:
     ) -> None:
         self.candidates = query.candidates
         self._query = query
+        self._reread: dict[int, FoundBy] = {}
+        self._said: Mapping[int, float] = {}
+        self._before: Floats | None = None
         self._ranks: list[tuple[str, Signal, float, Floats, np.ndarray[Any, Any]]] = []
         for by, scores, weight in [("query", query, 1.0), *zip([c.text for c in clues], clues, weights, strict=True)]:
             if weight <= 0:
@@ -184,6 +190,23 @@ class Reasons:
                     order[np.argsort(-values, kind="stable")] = np.arange(1, len(values) + 1)
                     self._ranks.append((by, signal, weight, values, order))
         self._pointers = [(i, clue) for i, clue in enumerate(recall.clues if recall else (), 1) if clue.grounding]
+
+    @property
+    def query(self) -> str:
+        return self._query.text
+
+    def reread(self, order: Sequence[int], said: Mapping[int, float], before: Floats) -> Reasons:
+        """The same, and what a reranker said.
+
+        Args:
+            order: The rows it read, its best first.
+            said: Its score of each.
+            before: The fused scores that it found, [n].
+        """
+        reasons = copy.copy(self)
+        reasons._reread = {row: FoundBy(self.query, "reranker", place) for place, row in enumerate(order, 1)}
+        reasons._said, reasons._before = said, before
+        return reasons
 
     @property
     def any(self) -> bool:
@@ -209,6 +232,8 @@ class Reasons:
                 and passage.start < at.end
             ):
                 found.append(FoundBy(clue.text, "memory", place, clue.weight if clue.weight is not None else 1.0))
+        if row in self._reread:
+            found.append(self._reread[row])
         return tuple(sorted(found, key=lambda one: one.rank))
 
     def raw(self, row: int, fused: Floats) -> dict[str, float]:
@@ -218,8 +243,23 @@ class Reasons:
             raw["dense"] = float(query.dense[row])
         raw["own"] = float(query.own[row])
         raw["neighbourhood"] = float(query.activation[row])
-        raw["fused"] = float(fused[row])
+        raw["fused"] = float((fused if self._before is None else self._before)[row])
+        if row in self._said:
+            raw["reranker"] = self._said[row]
         return {name: round(value, 6) for name, value in raw.items()}
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """All candidates of a query, ranked.
+
+    Args:
+        fused: float32 [n], to be sorted by.
+        reasons: What speaks for each.
+    """
+
+    fused: Floats
+    reasons: Reasons
 
 
 def merge_neighbours(evidence: Sequence[Evidence], texts: Mapping[str, str]) -> list[Evidence]:

@@ -11,9 +11,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from . import bundle, store
-from .contracts import LLM, Embedder, MemoryModel
+from .contracts import LLM, Embedder, MemoryModel, Reranker
 from .corpus import Corpus
 from .errors import InputError, MemoRAGError, StoreError
+from .reranking import Reranking
 from .shelf import Settings, Shelf, commit, describe, seals_of
 from .store import Store
 from .writer import Writer
@@ -36,6 +37,7 @@ class Persisting:
     fusion: Fusion
     shards: int
     clues: int
+    reranking: Reranking | None
     _corpus: Corpus | None
     _writing: threading.Lock
     _home: Store | None = None
@@ -80,6 +82,7 @@ class Persisting:
         embedder: str | Embedder | None = None,
         memory: str | MemoryModel | None = None,
         generator: LLM | Writer | None = None,
+        reranker: str | Reranker | Reranking | None = None,
     ) -> Self:
         """What a store holds, ready to be asked; nothing is encoded again.
 
@@ -89,14 +92,17 @@ class Persisting:
             folder: The store.
             embedder: The one it was made with, where only you can make it again (a host's model).
             memory: Likewise the memory model.
-            generator: As in the constructor; stores do not keep it.
+            generator, reranker: As in the constructor; stores do not keep them.
 
         Raises:
             StoreError: For a folder that is not a store, is damaged, is of a newer format, or needs what was not passed.
             EmbedderError: For another embedder than the store's; the message names both.
             MemoryModelError: Where a memory is not as it was written.
         """
-        return cls._loaded(Path(folder), embedder, memory, generator, unfinished=False)
+        reranking = Reranking.of(reranker)
+        memo = cls._loaded(Path(folder), embedder, memory, generator, unfinished=False)
+        memo.reranking = reranking
+        return memo
 
     @classmethod
     async def aload(cls, folder: str | Path, **how: Any) -> Self:
@@ -113,6 +119,7 @@ class Persisting:
         embedder: str | Embedder | None = None,
         memory: str | MemoryModel | None = None,
         generator: LLM | Writer | None = None,
+        reranker: str | Reranker | Reranking | None = None,
         wait: float = 30.0,
         **settings: Any,
     ) -> Self:
@@ -124,7 +131,7 @@ class Persisting:
         Args:
             folder: A store, or where one is made.
             embedder, memory: As in the constructor for a new store; for one that is there, as in `load`.
-            generator: As in the constructor.
+            generator, reranker: As in the constructor.
             wait: Seconds to wait for another process that is writing; 0 refuses at once.
             **settings: Of the constructor. A store that is there has its own; others are refused.
 
@@ -133,7 +140,7 @@ class Persisting:
         """
         if isinstance(wait, bool) or not isinstance(wait, int | float) or wait < 0:
             raise InputError(f"wait must be a number of seconds, 0 or more; found {wait!r}.")
-        home = Store(Path(folder), float(wait))
+        home, reranking = Store(Path(folder), float(wait)), Reranking.of(reranker)
         if not store.exists(home.folder):
             memo = cls("activation" if memory is None else memory, embedder, generator=generator, **settings)
             home.prepare(describe(memo._settings(), memo.memory_model, memo.embedder))
@@ -146,7 +153,7 @@ class Persisting:
                     f"The store at {folder} was made with {name}={stored.get(name)!r}, found {value!r}. Leave it out, or "
                     f"make another store."
                 )
-        memo._home = home
+        memo._home, memo.reranking = home, reranking
         return memo
 
     @classmethod

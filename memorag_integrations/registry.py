@@ -10,6 +10,7 @@ from .contracts import Config, MemoryModel
 from .errors import InputError, StoreError
 
 EMBEDDERS = {
+    "bge-m3": "memorag_integrations.index.bge:BGEM3Embedder",
     "minilm": "memorag_integrations.index.embedders:MiniLMEmbedder",
     "sentence-transformers": "memorag_integrations.index.embedders:SentenceTransformerEmbedder",
 }

@@ -1,4 +1,6 @@
 import importlib.util
+import json
+import shutil
 import threading
 
 import numpy as np
@@ -20,6 +22,7 @@ from memorag_integrations.index.embedders import (
     take_fingerprint,
 )
 from memorag_integrations.progress import silent
+from tests.bge_checkpoint import change_config, make_stella
 from tests.conftest import HashEmbedder
 
 
@@ -77,6 +80,61 @@ def test_a_missing_extra_names_the_command(monkeypatch, name):
 def test_a_model_that_is_not_there_is_an_error_that_says_what_to_do(tmp_path):
     with pytest.raises(EmbedderError, match="could not be loaded"):
         SentenceTransformerEmbedder(str(tmp_path / "nothing")).embed_queries(["x"])
+
+
+@pytest.fixture(scope="module")
+def stella(tmp_path_factory):
+    return make_stella(tmp_path_factory.mktemp("stella"))
+
+
+def test_stellas_prompt_goes_before_queries_alone_and_its_layers_are_its_own(stella):
+    from sentence_transformers import SentenceTransformer
+
+    theirs = SentenceTransformer(str(stella), device="cpu")
+    embedder, text = SentenceTransformerEmbedder(str(stella), device="cpu"), "the keeper of the lamp"
+    passage, query = embedder.embed_passages([text]), embedder.embed_queries([text])
+    assert passage.shape == (1, 24), "the Dense layer's width"
+    np.testing.assert_allclose(passage, theirs.encode([text], normalize_embeddings=True), atol=1e-6)
+    prompted = theirs.encode(["The keeper lit the lamp: " + text], normalize_embeddings=True)
+    np.testing.assert_allclose(query, prompted, atol=1e-6)
+    assert not np.allclose(query, passage, atol=1e-3)
+
+
+def test_a_query_prompt_is_one_of_the_models_own(stella):
+    other = SentenceTransformerEmbedder(str(stella), device="cpu", query_prompt="s2s_query")
+    assert build_embedder(other.config).config == other.config
+    auto = SentenceTransformerEmbedder(str(stella), device="cpu")
+    assert not np.allclose(other.embed_queries(["a lamp"]), auto.embed_queries(["a lamp"]), atol=1e-3)
+    with pytest.raises(EmbedderError, match=r"has no prompt 'title'; it has .*'s2p_query'"):
+        SentenceTransformerEmbedder(str(stella), device="cpu", query_prompt="title").embed_queries(["a"])
+
+
+def test_a_model_that_needs_its_own_code_is_refused_and_the_code_not_run(stella, tmp_path):
+    folder, ran = tmp_path / "model", tmp_path / "ran"
+    shutil.copytree(stella, folder)
+    for name in ("custom_st", "modeling_evil", "configuration_evil"):
+        (folder / f"{name}.py").write_text(f"open({str(ran)!r}, 'w')\n")
+    modules = json.loads((folder / "modules.json").read_text())
+    custom = [{**modules[0], "type": "custom_st.Transformer"}, *modules[1:]]
+    (folder / "modules.json").write_text(json.dumps(custom))
+    with pytest.raises(EmbedderError, match="comes with code of its own, which it needs and which is never run"):
+        SentenceTransformerEmbedder(str(folder)).embed_queries(["x"])
+    (folder / "modules.json").write_text(json.dumps(modules))
+    own = {"AutoConfig": "configuration_evil.Evil", "AutoModel": "modeling_evil.Evil"}
+    change_config(folder, model_type="of-its-own", auto_map=own)
+    with pytest.raises(EmbedderError, match="comes with code of its own, which it needs and which is never run"):
+        SentenceTransformerEmbedder(str(folder)).embed_queries(["x"])
+    assert not ran.exists()
+
+
+def test_a_model_whose_code_is_passed_over_is_warned_about(stella, tmp_path, caplog):
+    folder, ran = tmp_path / "model", tmp_path / "ran"
+    shutil.copytree(stella, folder)
+    (folder / "modeling_evil.py").write_text(f"open({str(ran)!r}, 'w')\n")
+    change_config(folder, auto_map={"AutoModel": "modeling_evil.Evil"})
+    SentenceTransformerEmbedder(str(folder), device="cpu").embed_queries(["x"])
+    assert "comes with code of its own, which is not run" in caplog.text
+    assert not ran.exists()
 
 
 def test_resolve():

@@ -7,17 +7,22 @@ import hashlib
 import importlib.util
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from .. import registry
-from ..contracts import Config, Embedder, EmbedderFingerprint, Floats, Progress
+from ..contracts import Config, Embedder, EmbedderFingerprint, Floats, LexicalEmbedder, LexicalWeights, Progress
+from ..documents import text_hash
 from ..errors import Cancelled, EmbedderError, InputError, MissingExtraError
+from ..flagembedding import is_m3_folder
+from ..pretrained import not_had, quiet_loading
+from .bge import BGE_M3, BGEM3Embedder
+from .lexical import check_lexical
 
 logger = logging.getLogger(__name__)
 
@@ -27,26 +32,41 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 BATCH = 256
 """Passages that go to an embedder in one call: one step of the progress bar, one check of the cancel event."""
 
+REMEMBERED = 256
+"""Texts whose lexical weights are kept from their embedding to their scoring, moments later."""
+
+QUERY_PROMPTS = ("query", "s2p_query")
+"""Names under which models keep what goes before a query: sentence-transformers' own, and Stella's."""
+
 
 class SentenceTransformerEmbedder(Embedder):
     """Any sentence-transformers model, by name or by path.
 
     A name is fetched from the Hugging Face hub by sentence-transformers when first used, unless it is cached there.
+    Prompts and further layers (Dense, Normalize) are the model's own. No code of a model is ever run: one that needs its
+    own is refused.
 
     Args:
         model: Hub name or local folder.
         max_length: Tokens of a text that the model reads; None leaves the model's own limit.
         device: "cpu", "cuda", "mps"; None picks one.
         batch_size: Texts a forward pass.
+        query_prompt: Name of the model's own prompt for queries; None for "query" or "s2p_query" where it has one.
     """
 
     def __init__(
-        self, model: str, max_length: int | None = None, device: str | None = None, batch_size: int = 32
+        self,
+        model: str,
+        max_length: int | None = None,
+        device: str | None = None,
+        batch_size: int = 32,
+        query_prompt: str | None = None,
     ) -> None:
         self.model = model
         self.max_length = max_length
         self.device = device
         self.batch_size = batch_size
+        self.query_prompt = query_prompt
         self._lock = threading.Lock()
 
     @property
@@ -61,20 +81,38 @@ class SentenceTransformerEmbedder(Embedder):
             "max_length": self.max_length,
             "device": self.device,
             "batch_size": self.batch_size,
+            "query_prompt": self.query_prompt,
         }
 
     def embed_passages(self, texts: Sequence[str]) -> Floats:
-        return self._encode(texts, "encode_document")
+        return self._encode(texts, "encode_document", None)
 
     def embed_queries(self, texts: Sequence[str]) -> Floats:
-        return self._encode(texts, "encode_query")
+        return self._encode(texts, "encode_query", self._query_prompt)
 
-    def _encode(self, texts: Sequence[str], method: str) -> Floats:
+    def _encode(self, texts: Sequence[str], method: str, prompt: str | None) -> Floats:
         with self._lock:
             vectors = getattr(self._loaded, method)(
-                list(texts), batch_size=self.batch_size, normalize_embeddings=True, show_progress_bar=False
+                list(texts),
+                prompt_name=prompt,
+                batch_size=self.batch_size,
+                normalize_embeddings=True,
+                show_progress_bar=False,
             )
         return np.asarray(vectors, dtype=np.float32)
+
+    @cached_property
+    def _query_prompt(self) -> str | None:
+        """Which of the model's prompts goes before a query."""
+        own = self._loaded.prompts
+        if self.query_prompt is None:
+            return next((name for name in QUERY_PROMPTS if own.get(name)), None)
+        if self.query_prompt not in own:
+            raise EmbedderError(
+                f"{self.model!r} has no prompt {self.query_prompt!r}; it has {', '.join(map(repr, own)) or 'none'}. Pass "
+                f"query_prompt=None for what it marks as its own."
+            )
+        return self.query_prompt
 
     @cached_property
     def _loaded(self) -> Any:
@@ -83,13 +121,15 @@ class SentenceTransformerEmbedder(Embedder):
         except ImportError as error:
             raise MissingExtraError("A sentence-transformers embedder", "embedded") from error
         try:
-            with _quiet_loading():
+            with quiet_loading():
                 model = SentenceTransformer(self._source(), device=self.device, trust_remote_code=False)
-        except (OSError, ValueError) as error:
-            raise EmbedderError(
-                f"The embedding model {self.model!r} could not be loaded: {error} "
-                f"Pass the path of a folder that holds it, or check the name and the connection."
-            ) from error
+        except (OSError, ValueError, ImportError) as error:
+            raise EmbedderError(not_had(self.model, error)) from error
+        if getattr(getattr(model[0], "config", None), "auto_map", None):
+            logger.warning(
+                "%s comes with code of its own, which is not run: transformers' class of the same family is used, and its "
+                "vectors may differ.", self.model,
+            )  # fmt: skip
         if self.max_length is not None:
             model.max_seq_length = self.max_length
         return model
@@ -135,20 +175,6 @@ class MiniLMEmbedder(SentenceTransformerEmbedder):
         return str(folder)
 
 
-@contextmanager
-def _quiet_loading() -> Iterator[None]:
-    """Without transformers' bar over the tensors of a model, which is there for models of gigabytes."""
-    from transformers.utils import logging as transformers_logging
-
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()
-
-
 def check_weights(path: Path, expected: str) -> None:
     """Read the file once and compare its SHA-256.
 
@@ -172,7 +198,8 @@ def minilm_installed() -> bool:
 
 
 def resolve_embedder(embedder: str | Embedder | None) -> Embedder | None:
-    """The embedder that an argument names: None, an object, "minilm", or a sentence-transformers name or path.
+    """The embedder that an argument names: None, an object, "minilm", BGE-M3's name or a folder in its layout, or the name
+    or path of a sentence-transformers model.
 
     Raises:
         InputError: For anything else.
@@ -182,13 +209,15 @@ def resolve_embedder(embedder: str | Embedder | None) -> Embedder | None:
         return embedder
     if not isinstance(embedder, str) or not embedder.strip():
         raise InputError(
-            f'embedder must be None (BM25 alone), "minilm", the name or path of a sentence-transformers model, or an '
-            f"object of the contract (a subclass of memorag_integrations.contracts.Embedder with name, embed_passages and "
+            f'embedder must be None (BM25 alone), "minilm", "BAAI/bge-m3", the name or path of a sentence-transformers '
+            f"model, or an object of the contract (a subclass of memorag_integrations.contracts.Embedder with name, embed_passages and "
             f"embed_queries); found {embedder!r}. A host's embedding model is wrapped by "
             f"llamaindex_memorag.LlamaIndexEmbedder or langchain_memorag.LangChainEmbedder."
         )
     if embedder == "minilm":
         return MiniLMEmbedder()
+    if embedder == BGE_M3 or is_m3_folder(embedder):
+        return BGEM3Embedder(embedder)
     if importlib.util.find_spec("sentence_transformers") is None:
         raise MissingExtraError(f"The embedder {embedder!r}", "embedded")
     return SentenceTransformerEmbedder(embedder)
@@ -214,6 +243,9 @@ class CheckedEmbedder:
         self.embedder = embedder
         self.vectors: dict[str, Floats] = {}
         self.encoded = 0
+        self.weights: dict[str, LexicalWeights] = {}
+        self._asked: OrderedDict[str, LexicalWeights] = OrderedDict()
+        self._asking = threading.Lock()
         self._fingerprint = expected
         self._verified = False
 
@@ -264,12 +296,8 @@ class CheckedEmbedder:
             if cancel is not None and cancel.is_set():
                 raise Cancelled("Cancelled while passages were embedded; the corpus is as it was before.")
             batch = order[at : at + BATCH]
-            vectors = check_vectors(
-                self.embedder.embed_passages([texts[key] for key in batch]),
-                len(batch),
-                self.dimension,
-                self.embedder.name,
-            )
+            vectors, weights = self._embed([texts[key] for key in batch], self.embedder.embed_passages)
+            self.weights.update(zip(batch, weights, strict=False))
             came = dict(zip(batch, vectors, strict=True))
             self.vectors.update(came)
             self.encoded += len(batch)
@@ -280,12 +308,59 @@ class CheckedEmbedder:
 
     def embed_queries(self, texts: Sequence[str]) -> Floats:
         self.verify()
-        return check_vectors(self.embedder.embed_queries(texts), len(texts), self.dimension, self.embedder.name)
+        vectors, weights = self._embed(texts, self.embedder.embed_queries)
+        with self._asking:
+            self._asked.update(zip(texts, weights, strict=False))
+            while len(self._asked) > max(REMEMBERED, len(texts)):
+                self._asked.popitem(last=False)
+        return vectors
 
     async def aembed_queries(self, texts: Sequence[str]) -> Floats:
+        if self.lexical is not None:
+            return await asyncio.to_thread(self.embed_queries, texts)
         if not self._verified:
             await asyncio.to_thread(self.verify)
         return check_vectors(await self.embedder.aembed_queries(texts), len(texts), self.dimension, self.embedder.name)
+
+    @property
+    def lexical(self) -> Literal["beside", "instead"] | None:
+        """Where the embedder's lexical weights count; None where it has none."""
+        return self.embedder.lexical if isinstance(self.embedder, LexicalEmbedder) else None
+
+    def lexical_passages(self, texts: Sequence[str]) -> list[LexicalWeights]:
+        """The weights of passages. Those that did not come with their vectors in this process (a store keeps the vectors
+        alone) are read again.
+        """
+        keys = [text_hash(text) for text in texts]
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in self.weights}
+        if missing:
+            logger.warning("The lexical weights of %d passages are not at hand, and are read again.", len(missing))
+        names = list(missing)
+        for at in range(0, len(names), BATCH):
+            _, weights = self._embed([missing[key] for key in names[at : at + BATCH]], self.embedder.embed_passages)
+            self.weights.update(zip(names[at : at + BATCH], weights, strict=True))
+        return [self.weights[key] for key in keys]
+
+    def lexical_queries(self, texts: Sequence[str]) -> list[LexicalWeights]:
+        """The weights of texts, which `embed_queries` has just seen."""
+        with self._asking:
+            asked = dict(self._asked)
+        if any(text not in asked for text in texts):
+            _, weights = self._embed(texts, self.embedder.embed_queries)
+            return list(weights)
+        return [asked[text] for text in texts]
+
+    def _embed(
+        self, texts: Sequence[str], plain: Callable[[Sequence[str]], Floats]
+    ) -> tuple[Floats, Sequence[LexicalWeights]]:
+        """Checked vectors; and lexical weights, where the embedder has such, of the same pass."""
+        weights: Sequence[LexicalWeights] = ()
+        if isinstance(self.embedder, LexicalEmbedder) and self.embedder.lexical is not None:
+            vectors, weights = self.embedder.embed_lexical(texts)
+            check_lexical(weights, len(texts), self.embedder.name)
+        else:
+            vectors = plain(texts)
+        return check_vectors(vectors, len(texts), self.dimension, self.embedder.name), weights
 
     def keep(self, vectors: Mapping[str, Floats]) -> None:
         """Take over vectors known from elsewhere, by `text_hash` of their text."""

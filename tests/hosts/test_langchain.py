@@ -4,7 +4,8 @@ import asyncio
 import threading
 
 import pytest
-from langchain_core.documents import Document
+from langchain_core.cross_encoders import BaseCrossEncoder
+from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import PromptTemplate
@@ -13,9 +14,9 @@ from langchain_core.tools import create_retriever_tool
 from langchain_tests.integration_tests import RetrieversIntegrationTests
 from pydantic import ValidationError
 
-from langchain_memorag import LangChainEmbedder, MemoRAGRetriever
-from memorag_integrations import MemoRAG
-from memorag_integrations.errors import EmbedderError, InputError, StoreError
+from langchain_memorag import LangChainEmbedder, LangChainReranker, MemoRAGRetriever
+from memorag_integrations import MemoRAG, Reranking
+from memorag_integrations.errors import EmbedderError, InputError, RerankerError, StoreError
 from tests.hosts.corpus import TEXTS, vector
 
 
@@ -195,3 +196,54 @@ def test_a_budget_stands_in_the_place_of_k():
     assert len(few.invoke("the mill", budget=100_000)) == every
     assert len(few.invoke("the mill", k=3, budget=100_000)) == 3
     assert len(MemoRAGRetriever(memo=one.memo).invoke("the mill")) == 5
+
+
+class ByWord(BaseDocumentCompressor):
+    """A reranker in LangChain's way: scores in the metadata, the best `top_n` given back as copies."""
+
+    word: str = "boiler"
+    top_n: int = 2
+    scored: bool = True
+    fail: str = ""
+
+    def compress_documents(self, documents, query, callbacks=None):
+        assert query
+        if self.fail == "other":
+            return [Document(page_content="mine")]
+        ranked = sorted(documents, key=lambda document: -document.page_content.count(self.word))
+        score = (lambda d: float("nan")) if self.fail == "nan" else (lambda d: float(d.page_content.count(self.word)))
+        return [
+            document.model_copy(
+                update={"metadata": document.metadata | ({"relevance_score": score(document)} if self.scored else {})}
+            )
+            for document in ranked[: self.top_n]
+        ]
+
+
+class WordEncoder(BaseCrossEncoder):
+    def score(self, text_pairs):
+        return [float(passage.count("boiler")) for _, passage in text_pairs]
+
+
+@pytest.mark.parametrize("reranker", [ByWord(), ByWord(scored=False), WordEncoder()])
+async def test_a_reranker_of_langchain_rereads_the_best(reranker, tmp_path):
+    settings = {"k": 4, "engine": {"passage_size": 120}}
+    retriever = MemoRAGRetriever.from_documents(documents(), reranker=reranker, **settings)
+    plain = MemoRAGRetriever.from_documents(documents(), **settings).invoke("How is the mill?")
+    found = retriever.invoke("How is the mill?")
+    assert "boiler" in found[0].page_content
+    assert "boiler" not in plain[0].page_content
+    assert "reranker" in found[0].metadata["memorag"]["raw"]
+    assert "memorag_place" not in found[0].metadata
+    assert [piece.id for piece in await retriever.ainvoke("How is the mill?")] == [piece.id for piece in found]
+    retriever.save_local(tmp_path)
+    assert "boiler" not in MemoRAGRetriever.load_local(tmp_path).invoke("How is the mill?")[0].page_content
+    again = MemoRAGRetriever.load_local(tmp_path, reranker=Reranking(LangChainReranker(reranker), candidates=9))
+    assert "boiler" in again.invoke("How is the mill?")[0].page_content
+
+
+@pytest.mark.parametrize(("fail", "said"), [("nan", "ByWord returned 2 of"), ("other", "passages it was given")])
+def test_a_compressor_that_gives_back_nonsense_is_named(fail, said):
+    retriever = MemoRAGRetriever.from_documents(documents(), reranker=ByWord(fail=fail))
+    with pytest.raises(RerankerError, match=said):
+        retriever.invoke("How is the mill?")

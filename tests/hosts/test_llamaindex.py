@@ -7,16 +7,20 @@ import threading
 import pytest
 from llama_index.core import Document, MockEmbedding, Settings, SummaryIndex, VectorStoreIndex
 from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.base.llms.types import CompletionResponse
 from llama_index.core.llms import MockLLM
 from llama_index.core.node_parser import SentenceSplitter
+from llama_index.core.postprocessor import LLMRerank
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.response_synthesizers import ResponseMode
-from llama_index.core.schema import MetadataMode, NodeRelationship, QueryBundle, TextNode
+from llama_index.core.schema import MetadataMode, NodeRelationship, NodeWithScore, QueryBundle, TextNode
 from llama_index.core.vector_stores import MetadataFilter, MetadataFilters
 
-from llamaindex_memorag import LlamaIndexEmbedder, MemoRAGQueryEngine, MemoRAGRetriever
+from llamaindex_memorag import LlamaIndexEmbedder, LlamaIndexReranker, MemoRAGQueryEngine, MemoRAGRetriever
 from llamaindex_memorag.adapters import app_embed_model, app_llm
-from memorag_integrations.errors import EmbedderError, InputError, StoreError
+from memorag_integrations import Reranking
+from memorag_integrations.errors import EmbedderError, InputError, RerankerError, StoreError
 from tests.hosts.corpus import TEXTS, vector
 
 
@@ -248,3 +252,63 @@ def test_without_provenance_nodes_keep_the_hash_that_fusion_goes_by():
 def test_what_is_no_index_is_refused():
     with pytest.raises(InputError, match="index"):
         MemoRAGRetriever.from_index("an index")
+
+
+class ByWord(BaseNodePostprocessor):
+    """A reranker in LlamaIndex's way: scores set on the nodes, the best `top_n` given back."""
+
+    word: str = "boiler"
+    top_n: int = 2
+    scored: bool = True
+    fail: str = ""
+
+    def _postprocess_nodes(self, nodes, query_bundle=None):
+        assert query_bundle.query_str
+        if self.fail == "nan":
+            nodes[0].score = float("nan")
+            return nodes
+        if self.fail == "other":
+            return [NodeWithScore(node=TextNode(text="mine"), score=1.0)]
+        ranked = sorted(nodes, key=lambda node: -node.node.get_content().count(self.word))
+        for node in ranked:
+            node.score = float(node.node.get_content().count(self.word)) if self.scored else node.score
+        return ranked[: self.top_n]
+
+
+@pytest.mark.parametrize("scored", [True, False])
+async def test_a_postprocessor_of_llamaindex_rereads_the_best(scored, tmp_path):
+    settings = {"similarity_top_k": 4, "engine": {"passage_size": 120}}
+    retriever = MemoRAGRetriever.from_documents(documents(), reranker=ByWord(scored=scored), **settings)
+    plain = MemoRAGRetriever.from_documents(documents(), **settings).retrieve("How is the mill?")
+    found = retriever.retrieve("How is the mill?")
+    assert "boiler" in found[0].text
+    assert "boiler" not in plain[0].text
+    assert "reranker" in found[0].node.metadata["memorag"]["raw"]
+    assert [node.node_id for node in await retriever.aretrieve("How is the mill?")] == [node.node_id for node in found]
+    dropped = [node.node_id for node in found[2:]]
+    kept = [node.node_id for node in plain if node.node_id not in {found[0].node_id, found[1].node_id}]
+    assert dropped == kept[: len(dropped)], "what it dropped stands below, in the order there was"
+    retriever.persist(tmp_path)
+    assert "boiler" not in MemoRAGRetriever.from_persist_dir(tmp_path).retrieve("How is the mill?")[0].text
+    again = MemoRAGRetriever.from_persist_dir(tmp_path, reranker=Reranking(LlamaIndexReranker(ByWord()), candidates=9))
+    assert "boiler" in again.retrieve("How is the mill?")[0].text
+
+
+@pytest.mark.parametrize(("fail", "said"), [("nan", "ByWord returned 1 of"), ("other", "passages it was given")])
+def test_a_postprocessor_that_gives_back_nonsense_is_named(fail, said):
+    retriever = MemoRAGRetriever.from_documents(documents(), reranker=ByWord(fail=fail))
+    with pytest.raises(RerankerError, match=said):
+        retriever.retrieve("How is the mill?")
+
+
+def test_llamaindexs_own_reranker_with_an_llm_is_one():
+    class Choosing(MockLLM):
+        def complete(self, prompt, formatted=False, **kwargs):
+            number = prompt.split("boiler is drained")[0].rsplit("Document ", 1)[1].split(":")[0]
+            return CompletionResponse(text=f"Doc: {number}, Relevance: 9")
+
+    reranker = LLMRerank(llm=Choosing(), choice_batch_size=30, top_n=3)
+    retriever = MemoRAGRetriever.from_documents(documents(), reranker=reranker, engine={"passage_size": 120})
+    found = retriever.retrieve("How is the mill?")
+    assert "boiler is drained" in found[0].text
+    assert found[0].node.metadata["memorag"]["raw"]["reranker"] == 9
