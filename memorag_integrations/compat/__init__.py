@@ -10,19 +10,26 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .agent import Agent as Agent
+    from .full import MemoRAG as MemoRAG
     from .lite import MemoRAGLite as MemoRAGLite
     from .models import Memory as Memory
     from .models import Model as Model
-    from .pipeline import MemoRAG as MemoRAG
 
-_HOME = {"Agent": "agent", "MemoRAG": "pipeline", "MemoRAGLite": "lite", "Memory": "models", "Model": "models"}
+_HOME = {"Agent": "agent", "MemoRAG": "full", "MemoRAGLite": "lite", "Memory": "models", "Model": "models"}
 __all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    try:
+        return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "transformers"):
+            raise
+        from ..errors import MissingExtraError
+
+        raise MissingExtraError(f"compat.{name}", "hf") from error
 
 
 def __dir__() -> list[str]:

@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ..contracts import Embedder
+from ..documents import Document
 from ..errors import EmbedderError, InputError
 from ..index.embedders import resolve_embedder
 from ..prompts import check_template
+
+NAME = "context"
+"""Id of the one document that is memorized."""
 
 Retrieval = Literal["memorag", "per-clue-union"]
 """Our fusion of query and clues, or one dense search for each and the union of their hits, as the original does."""
@@ -31,6 +35,20 @@ def refuse_unknown(name: str, constructor: Callable[..., object], unknown: Mappi
     near = get_close_matches(found, known, 1)
     meant = f"; is {near[0]} meant?" if near else "."
     raise InputError(f"{name} has no argument {found!r}{meant} It has {', '.join(known)}.")
+
+
+def as_document(context: object) -> Document:
+    """The one text that is memorized.
+
+    Raises:
+        InputError: For anything but a text.
+    """
+    if not isinstance(context, str):
+        raise InputError(
+            f"context must be one text, found {type(context).__name__}. For several documents use "
+            f"memorag_integrations.MemoRAG, which takes any number of them."
+        )
+    return Document(context, NAME)
 
 
 def check_count(**given: object) -> None:

@@ -12,7 +12,6 @@ from ..clues import Usage
 from ..contracts import LLM, Completion
 from ..errors import InputError, LLMError
 from ..tokens import estimate_tokens
-from .models import Model
 
 
 @dataclass(frozen=True)
@@ -57,8 +56,9 @@ def as_llm(generator: object) -> LLM:
     Raises:
         InputError: For an object that writes nothing.
     """
-    if isinstance(generator, Model):
-        return generator.memory_model.llm
+    own = getattr(getattr(generator, "memory_model", None), "llm", None)
+    if isinstance(own, LLM):  # a Model or a Memory
+        return own
     if isinstance(generator, LLM):
         return generator
     if callable(getattr(generator, "generate", None)):

@@ -11,8 +11,7 @@ from ..errors import InputError
 from ..memories.asked import AskedMemory
 from ..memories.cache import uncached
 from ..memories.gist import GistMemory
-from .arguments import Retrieval, check_count, check_retrieval, find_embedder, refuse_unknown
-from .models import Model, as_document
+from .arguments import Retrieval, as_document, check_count, check_retrieval, find_embedder, refuse_unknown
 from .pipeline import WINDOW, Pipeline, TokenSplitter, print_sizes
 
 GENERATOR, RETRIEVER = "Qwen/Qwen2.5-1.5B-Instruct", "BAAI/bge-m3"
@@ -58,6 +57,8 @@ class MemoRAGLite(Pipeline):
             raise InputError("gen_model_name_or_path and customized_gen_model both name a generator. Pass one of them.")
         self.embedder = find_embedder(ret_model_name_or_path, cache_dir, access_token)
         if customized_gen_model is None:
+            from . import Model  # brings torch, which a generator behind an API does without
+
             customized_gen_model = Model(
                 gen_model_name_or_path or GENERATOR,
                 cache_dir,

@@ -10,22 +10,18 @@ from .. import engine
 from ..clue_parsing import parse_list
 from ..decoding.checkpoint import config_alone
 from ..decoding.writing import Sampling
-from ..documents import Document
 from ..errors import InputError
 from ..memories.beacon import BeaconMemory
 from ..memories.cache import uncached
 from ..memories.checkpoint_llm import CheckpointLLM
 from ..memories.longcontext import LongContextMemory
 from ..memories.prompted import PromptedMemory
-from .arguments import check_count, check_switch, refuse_unknown
+from .arguments import NAME, as_document, check_count, check_switch, refuse_unknown
 
 if TYPE_CHECKING:
     from ..memories.checkpoint import CheckpointMemoryModel
 
 logger = logging.getLogger(__name__)
-
-NAME = "context"
-"""Id of the one document that is memorized."""
 
 
 class Model:
@@ -253,20 +249,6 @@ def as_sampling(
     return Sampling(
         max_new_tokens, 1.0 if temperature is None else temperature, 1.0 if top_p is None else top_p, (), seed
     )
-
-
-def as_document(context: object) -> Document:
-    """The one text that is memorized.
-
-    Raises:
-        InputError: For anything but a text.
-    """
-    if not isinstance(context, str):
-        raise InputError(
-            f"context must be one text, found {type(context).__name__}. For several documents use "
-            f"memorag_integrations.MemoRAG, which takes any number of them."
-        )
-    return Document(context, NAME)
 
 
 def _check_cuda() -> None:
