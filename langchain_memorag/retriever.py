@@ -33,7 +33,7 @@ class MemoRAGRetriever(LivingIndex):
         memo: An engine that has memorized or loaded a corpus; the `from_…` constructors make one.
         k: Most documents of one query; 5, or as many as `budget` allows where that is given.
         budget: Most characters of one query's documents together, in the place of k or beside it.
-        mode: "memorag", or a baseline: "plain", "bm25", "hybrid".
+        mode: "memorag", or a baseline: "plain", "bm25", "hybrid", "per-clue-union".
         filters: {metadata key: value or list of values}, or a function of the metadata.
         cutoff: Least score.
         merge: Whether evidence that touches in its document becomes one (documents we cut ourselves only).

@@ -45,7 +45,7 @@ class MemoRAGRetriever(LivingIndex, BaseRetriever):
         memo: An engine that has memorized or loaded a corpus; the `from_…` constructors make one.
         similarity_top_k: Most nodes of one query; 5, or as many as `budget` allows where that is given.
         budget: Most characters of one query's nodes together, in the place of similarity_top_k or beside it.
-        mode: "memorag", or a baseline: "plain", "bm25", "hybrid".
+        mode: "memorag", or a baseline: "plain", "bm25", "hybrid", "per-clue-union".
         filters: LlamaIndex `MetadataFilters`, {key: value or list}, or a function of the metadata.
         cutoff: Least score.
         merge: Whether evidence that touches in its document becomes one node (documents we cut ourselves only).

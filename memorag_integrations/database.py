@@ -18,6 +18,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
+from . import original_store
 from .errors import MemoRAGError, StoreError
 
 FORMAT = 2
@@ -195,6 +196,8 @@ def _present(folder: Path) -> Path:
         raise StoreError(
             f"The store at {folder} cannot be read. Check the permissions of the folder and what is in it."
         )
+    if not path.is_file() and (theirs := original_store.refusal(folder)):
+        raise theirs
     if not folder.is_dir():
         raise StoreError(f"Expected a store folder at {folder}, found {'a file' if folder.exists() else 'nothing'}.")
     if not path.is_file():

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from . import fusion as fusing
-from . import registry, store
+from . import registry, store, union
 from .answering import Answering
 from .changing import Changing, Documents, off_loop
 from .clues import Grounding, Recall, merge_recalls, weighted
@@ -35,8 +35,12 @@ from .writer import Writer
 
 logger = logging.getLogger(__name__)
 
-Mode = Literal["memorag", "plain", "bm25", "hybrid"]
-"""How to rank: memory-guided (the default), by vectors alone, by terms alone, or by both without spreading or clues."""
+Mode = Literal["memorag", "plain", "bm25", "hybrid", "per-clue-union"]
+"""How to rank: memory-guided (the default); by vectors alone, by terms alone, or by both, without spreading or clues; or
+with the memory's clues as the original MemoRAG does (`union`)."""
+
+GUIDED = ("memorag", "per-clue-union")
+"""The modes that ask the memory."""
 
 
 class MemoRAG(Changing, Answering):
@@ -182,6 +186,7 @@ class MemoRAG(Changing, Answering):
         filters: Filters | None = None,
         cutoff: float = 0.0,
         merge: bool = False,
+        recall: Recall | None = None,
     ) -> list[Evidence]:
         """The passages that bear on `query`, best first, each with its score, place and what found it.
 
@@ -193,22 +198,24 @@ class MemoRAG(Changing, Answering):
             filters: {metadata key: value or list of values}, or a function of the metadata.
             cutoff: Least score, in [0, 1].
             merge: Whether evidence that touches in its document becomes one piece.
+            recall: Clues to search with, such as some of those that `recall` gave, in the place of asking the memory.
 
         Raises:
-            InputError: For a blank query, k or budget below 1, an unknown mode, a mode that needs an embedder.
+            InputError: For a blank query, k or budget below 1, an unknown mode, a mode that needs an embedder, a recall
+                where the mode takes no clues.
             RerankerError: Where the reranker fails, or answers with something else than scores.
         """
         corpus, query, selection = self.corpus, check_query(query), choose(k, budget, cutoff)
-        self._check_mode(mode)
+        self._check_mode(mode, recall)
         vectors = None if mode == "bm25" else self._embed([query])
         [scores] = self._scores(corpus, [query], vectors, filters)
-        if mode != "memorag":
+        if mode not in GUIDED:
             return finish(corpus, rerank(self.reranking, baseline(scores, mode)), selection, merge)
-        recall, every = self._recall(corpus, scores), [scores]
-        if clues := to_search(recall):
+        recall, every = recall or self._recall(corpus, scores), [scores]
+        if clues := to_search(recall, mode):
             vectors = with_query(scores, self._embed(clues))
             every = self._scores(corpus, [query, *clues], vectors, filters)
-        return finish(corpus, rerank(self.reranking, self._fuse(every, recall)), selection, merge)
+        return finish(corpus, rerank(self.reranking, self._fuse(every, recall, mode)), selection, merge)
 
     async def aretrieve(
         self,
@@ -220,20 +227,21 @@ class MemoRAG(Changing, Answering):
         filters: Filters | None = None,
         cutoff: float = 0.0,
         merge: bool = False,
+        recall: Recall | None = None,
     ) -> list[Evidence]:
         """`retrieve` off the event loop; an embedder or a memory with its own async calls is awaited."""
         corpus, query, selection = self.corpus, check_query(query), choose(k, budget, cutoff)
-        self._check_mode(mode)
+        self._check_mode(mode, recall)
         vectors = None if mode == "bm25" else await self._aembed([query])
         [scores] = await asyncio.to_thread(self._scores, corpus, [query], vectors, filters)
-        if mode != "memorag":
+        if mode not in GUIDED:
             ranking = await arerank(self.reranking, await asyncio.to_thread(baseline, scores, mode))
             return await asyncio.to_thread(finish, corpus, ranking, selection, merge)
-        recall, every = await self._arecall(corpus, scores), [scores]
-        if clues := to_search(recall):
+        recall, every = recall or await self._arecall(corpus, scores), [scores]
+        if clues := to_search(recall, mode):
             vectors = with_query(scores, await self._aembed(clues))
             every = await asyncio.to_thread(self._scores, corpus, [query, *clues], vectors, filters)
-        ranking = await arerank(self.reranking, await asyncio.to_thread(self._fuse, every, recall))
+        ranking = await arerank(self.reranking, await asyncio.to_thread(self._fuse, every, recall, mode))
         return await asyncio.to_thread(finish, corpus, ranking, selection, merge)
 
     # ── the steps ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -271,7 +279,9 @@ class MemoRAG(Changing, Answering):
             logger.warning(warning)
         return recall
 
-    def _fuse(self, every: Sequence[Scores], recall: Recall) -> Ranking:
+    def _fuse(self, every: Sequence[Scores], recall: Recall, mode: Mode) -> Ranking:
+        if mode == "per-clue-union":
+            return union.rank_union(every)
         query, clues = every[0], every[1:]
         weights = fusing.clue_weights(query, clues, [groundedness(recall, clue.text) for clue in clues])
         clues = [fusing.placed(clue, place_of(recall, clue.text)) for clue in clues]
@@ -279,11 +289,13 @@ class MemoRAG(Changing, Answering):
         fused = fusing.rank(query, clues, weights, self.fusion)
         return Ranking(fused, Reasons(query, clues, weights, said))
 
-    def _check_mode(self, mode: str) -> None:
+    def _check_mode(self, mode: str, recall: Recall | None) -> None:
         if mode not in get_args(Mode):
             raise InputError(f"mode must be one of {', '.join(get_args(Mode))}; found {mode!r}.")
-        if mode == "plain" and self.embedder is None:
-            raise InputError('mode "plain" ranks by vectors and needs an embedder. Pass one, or use mode="bm25".')
+        if mode in ("plain", "per-clue-union") and self.embedder is None:
+            raise InputError(f'mode "{mode}" ranks by vectors and needs an embedder. Pass one, or use mode="bm25".')
+        if recall is not None and mode not in GUIDED:
+            raise InputError(f'mode "{mode}" takes no clues. Leave recall out, or use one of {", ".join(GUIDED)}.')
 
 
 def finish(corpus: Corpus, ranking: Ranking, selection: Selection, merge: bool) -> list[Evidence]:
@@ -306,8 +318,10 @@ def baseline(scores: Scores, mode: Mode) -> Ranking:
     return Ranking(fused, Reasons(scores, signals=signals[mode]))
 
 
-def to_search(recall: Recall) -> list[str]:
-    """Each clue's text once; none where the clues are the query's own scores' peaks."""
+def to_search(recall: Recall, mode: Mode = "memorag") -> list[str]:
+    """Each clue's text once; none where the clues are the query's own scores' peaks, unless all are to be searched."""
+    if mode == "per-clue-union":
+        return union.searched(recall)
     return list(dict.fromkeys(c.text for c in recall.clues if c.text != recall.query)) if recall.fuse else []
 
 

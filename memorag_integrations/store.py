@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from . import format1, memory_files
+from . import format1, memory_files, original_store
 from .database import DATABASE, FORMAT, FRESH, create, damage, damaged, exists, fresh, reading, refused, sync, writing
 from .errors import StoreError
 from .rows import DocumentRow, PassageRow, ShardRow, State, seal
@@ -231,7 +231,7 @@ def check_target(folder: Path) -> Path:
         elif any(
             entry.name != memory_files.MEMORIES and not entry.name.startswith(FRESH) for entry in folder.iterdir()
         ):
-            raise StoreError(
+            raise original_store.refusal(folder) or StoreError(
                 f"Expected an empty folder or a store at {folder}, found other files. Pass another folder; these were left."
             )
         if not os.access(folder, os.W_OK):

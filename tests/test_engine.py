@@ -146,7 +146,7 @@ async def test_k_below_one_is_refused(api, memo, k):
 
 
 async def test_an_unknown_mode_is_refused_with_the_known(api, memo):
-    with pytest.raises(InputError, match="one of memorag, plain, bm25, hybrid; found 'dense'"):
+    with pytest.raises(InputError, match="one of memorag, plain, bm25, hybrid, per-clue-union; found 'dense'"):
         await api.call(memo, "retrieve", "the keeper", mode="dense")
 
 
