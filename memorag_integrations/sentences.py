@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from unicodedata import east_asian_width
 
 LEAST_PIECE = 20
-"""Characters below which a sentence is too little to search for by itself, and stays with its neighbour."""
+"""Columns below which a sentence is too little to search for by itself, and stays with its neighbour. A wide character,
+which stands for a syllable or a word, has two."""
 
-_SENTENCE = re.compile(r"\S(?:[^.!?。！？\n]|[.!?](?!\s)|\n(?!\s*\n)){0,400}[.!?。！？]?")
+_SENTENCE = re.compile(r"\S(?:[^.!?。！？।؟۔።\n]|[.!?](?!\s)|\n(?!\s*\n)){0,400}[.!?。！？।؟۔።]?")
 
 
 def sentences(text: str) -> list[tuple[int, int]]:
@@ -22,8 +24,13 @@ def pieces(text: str) -> list[str]:
     """
     ranges: list[tuple[int, int]] = []
     for start, end in sentences(text):
-        if ranges and (end - start < LEAST_PIECE or ranges[-1][1] - ranges[-1][0] < LEAST_PIECE):
+        if ranges and min(width(text[start:end]), width(text[slice(*ranges[-1])])) < LEAST_PIECE:
             ranges[-1] = (ranges[-1][0], end)
         else:
             ranges.append((start, end))
     return [text[start:end] for start, end in ranges]
+
+
+def width(text: str) -> int:
+    """Columns of a text on a terminal: two for a wide character."""
+    return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
