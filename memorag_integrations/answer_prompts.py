@@ -60,17 +60,34 @@ def answer_prompt(
         fenced, tag = fence(numbered)
         return fenced + templates.answer.format(tag=tag, query=query, language=reply_sentence(templates, code))
 
-    sizes = [count(f"[{i}] {piece}\n\n") for i, piece in enumerate(pieces, 1)]
-    left, used = room - count(written(0)), 0
-    while used < len(pieces) and sizes[used] <= left:
-        left -= sizes[used]
-        used += 1
-    if not used:
-        raise InputError(
-            f"The first piece of evidence has {sizes[0]} tokens, but {max(left, 0)} are left for evidence in {room}. "
-            f"Use smaller passages, or a model with a larger window."
-        )
+    used = fit(pieces, room - count(written(0)), count)
     return AnswerPrompt(written(used), used)
+
+
+def fit(pieces: Sequence[str], room: int, count: Count) -> int:
+    """How many pieces of evidence, from the first on and whole, fit `room` tokens with their numbers.
+
+    Raises:
+        InputError: Where not even the first does.
+    """
+    used, left = 0, room
+    for number, piece in enumerate(pieces, 1):
+        size = count(f"[{number}] {piece}\n\n")
+        if size > left:
+            break
+        used, left = number, left - size
+    if pieces and not used:
+        raise InputError(
+            f"The first piece of evidence has {count(pieces[0])} tokens, but {max(room, 0)} are left for evidence. Use "
+            f"smaller passages, or a model with a larger window."
+        )
+    return used
+
+
+def points_prompt(points: str, pieces: Sequence[str], *, language: str = "auto", prompts: Prompts | None = None) -> str:
+    """Ask for a summary from key points, one a line, and numbered excerpts in the order of the text."""
+    numbered = "\n\n".join(f"[{i}] {clean_text(piece)}" for i, piece in enumerate(pieces, 1))
+    return _over(f"{points}\n\n{numbered}", "summary_of_points", language, prompts)
 
 
 def summary_prompt(text: str, *, language: str = "auto", prompts: Prompts | None = None) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from .clues import Usage
 from .contracts import LLM, MemoryModel
-from .errors import InputError
+from .covering import Covering
+from .errors import InputError, LLMError
 from .evidence import Evidence
 from .memories.asking import UsageMeter
 from .memories.cache import CachedMemoryModel
@@ -17,11 +18,14 @@ from .writer import Answer, Writer
 if TYPE_CHECKING:
     from .corpus import Corpus
 
+Method = Literal["whole", "key-points"]
+"""How to summarize: by reading everything, or by the memory's key points."""
+
 GIVEN_K = 8
 """Pieces of evidence an answer is written from, where neither k nor budget is given."""
 
 
-class Answering:
+class Answering(Covering):
     """What `MemoRAG` writes, given what it finds. Arguments after the query are those of `retrieve`."""
 
     memory_model: MemoryModel
@@ -80,29 +84,36 @@ class Answering:
         async for piece in writer.astream(prompt):
             yield piece
 
-    def summarize(self, document_id: str | None = None) -> Answer:
+    def summarize(self, document_id: str | None = None, *, method: Method = "whole") -> Answer:
         """A summary of one document, or of the whole corpus.
 
-        The language model reads all of the text once: what is beyond its window in parts, side by side, whose gists it
-        then joins.
+        Args:
+            document_id: The document, or None for all.
+            method: "whole" has the language model read all of the text once: what is beyond its window in parts, side by
+                side, whose gists it then joins. "key-points" does as the original MemoRAG: the memory names key points,
+                evidence is retrieved for each, and the summary is written from both. It reads little, and depends on what
+                the memory holds of the text.
+
+        Raises:
+            InputError: Without a language model, for an unknown document or method, for a memory without key points.
+            LLMError: What the model's provider said, or that the memory named no key points.
         """
-        return self._counted(self.writer.summarize(self._whole(document_id)))
+        return self._counted(self.writer.write(*self._summary_prompt(document_id, method)))
 
-    async def asummarize(self, document_id: str | None = None) -> Answer:
-        return self._counted(await self.writer.asummarize(self._whole(document_id)))
+    async def asummarize(self, document_id: str | None = None, *, method: Method = "whole") -> Answer:
+        prompt = await asyncio.to_thread(self._summary_prompt, document_id, method)
+        return self._counted(await self.writer.awrite(*prompt))
 
-    def stream_summary(self, document_id: str | None = None) -> Iterator[str]:
-        """`summarize` in pieces as it is written, once the parts are read."""
-        writer = self.writer
-        prompt, usage = writer.summary_prompt(self._whole(document_id))
+    def stream_summary(self, document_id: str | None = None, *, method: Method = "whole") -> Iterator[str]:
+        """`summarize` in pieces as it is written, once the parts are read or the key points recalled."""
+        prompt, _, usage = self._summary_prompt(document_id, method)
         self.meter.add(usage)
-        return writer.stream(prompt)
+        return self.writer.stream(prompt)
 
-    async def astream_summary(self, document_id: str | None = None) -> AsyncIterator[str]:
-        writer = self.writer
-        prompt, usage = await asyncio.to_thread(writer.summary_prompt, self._whole(document_id))
+    async def astream_summary(self, document_id: str | None = None, *, method: Method = "whole") -> AsyncIterator[str]:
+        prompt, _, usage = await asyncio.to_thread(self._summary_prompt, document_id, method)
         self.meter.add(usage)
-        async for piece in writer.astream(prompt):
+        async for piece in self.writer.astream(prompt):
             yield piece
 
     @property
@@ -114,13 +125,27 @@ class Answering:
         self.meter.add(answer.usage)
         return answer
 
-    def _whole(self, document_id: str | None) -> str:
-        documents = self.corpus.documents
-        if document_id is None:
-            return "\n\n".join(document.text for document in documents.values())
-        if document_id not in documents:
+    def _summary_prompt(self, document_id: str | None, method: Method) -> tuple[str, Sequence[Evidence], Usage]:
+        """The prompt, the evidence in it, and what was spent on it."""
+        if method not in get_args(Method):
+            raise InputError(f"method must be one of {', '.join(get_args(Method))}; found {method!r}.")
+        writer, documents = self.writer, self.corpus.documents
+        if document_id is not None and document_id not in documents:
             raise InputError(f"Expected the id of a memorized document, found {document_id[:80]!r}.")
-        return documents[document_id].text
+        if method == "whole":
+            chosen = documents.values() if document_id is None else [documents[document_id]]
+            prompt, usage = writer.summary_prompt("\n\n".join(document.text for document in chosen))
+            return prompt, (), usage
+        points, usage = self._key_points(document_id)
+        if not points:
+            raise LLMError(
+                f'The memory named no key points. Use method="whole", or another memory than {self.memory_model.fingerprint}.'
+            )
+        points, evidence = self._covered(points, document_id)
+        place = {id: number for number, id in enumerate(documents)}
+        order = [(place[piece.document_id], piece.passage.centre) for piece in evidence]
+        prompt, used, more = writer.points_prompt(points, evidence, order)
+        return prompt, used, usage + more
 
 
 def _k(k: int | None, how: dict[str, Any]) -> int | None:

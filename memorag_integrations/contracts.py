@@ -232,6 +232,14 @@ class Memory(Protocol):
 
 
 @runtime_checkable
+class SummarizingMemory(Protocol):
+    """What a memory has besides, where a language model speaks for it."""
+
+    def summarize(self, *, cancel: threading.Event | None = None) -> Completion:
+        """The text's key points from memory alone, one a line."""
+
+
+@runtime_checkable
 class MemoryModel(Protocol):
     """Settings, and how to form a memory and load one. Loads what it needs when first used."""
 

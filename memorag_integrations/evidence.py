@@ -160,6 +160,7 @@ class Reasons:
         clues: The clues' scores, and their weights.
         recall: What the memory said: clues that point to a place are a reason for the passages there.
         signals: Those that took part in the ranking.
+        asked: What the query is called among the reasons.
     """
 
     def __init__(
@@ -169,6 +170,7 @@ class Reasons:
         weights: Sequence[float] = (),
         recall: Recall | None = None,
         signals: Sequence[Signal] = ("bm25", "dense", "neighbourhood"),
+        asked: str = "query",
     ) -> None:
         self.candidates = query.candidates
         self._query = query
@@ -176,7 +178,7 @@ class Reasons:
         self._said: Mapping[int, float] = {}
         self._before: Floats | None = None
         self._ranks: list[tuple[str, Signal, float, Floats, np.ndarray[Any, Any]]] = []
-        for by, scores, weight in [("query", query, 1.0), *zip([c.text for c in clues], clues, weights, strict=True)]:
+        for by, scores, weight in [(asked, query, 1.0), *zip([c.text for c in clues], clues, weights, strict=True)]:
             if weight <= 0:
                 continue
             known: dict[Signal, Floats | None] = {

@@ -16,12 +16,15 @@ WANTED = ["*.json", "*.safetensors", "*.bin", "*.pt", "*.model", "*.txt"]
 UNWANTED = ["onnx/*", "openvino/*", "*/onnx/*", "*/openvino/*"]
 
 
-def find_folder(model: str, error: type[MemoRAGError]) -> Path:
+def find_folder(
+    model: str, error: type[MemoRAGError], *, token: str | None = None, cache_dir: str | Path | None = None
+) -> Path:
     """A local folder, or a repository of the Hugging Face hub, downloaded where it is not yet.
 
     Args:
         model: A path, or a repo id like owner/name.
         error: What is raised where it is neither, or cannot be had.
+        token, cache_dir: For the hub, in the place of its client's own.
     """
     path = Path(model).expanduser()
     if path.is_dir():
@@ -34,20 +37,23 @@ def find_folder(model: str, error: type[MemoRAGError]) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(model, allow_patterns=WANTED, ignore_patterns=UNWANTED))
+        return Path(
+            snapshot_download(model, token=token, cache_dir=cache_dir, allow_patterns=WANTED, ignore_patterns=UNWANTED)
+        )
     except Exception as caught:  # The hub's client raises errors of many libraries.
         raise error(not_had(model, caught)) from caught
 
 
-def not_had(model: str, error: BaseException) -> str:
+def not_had(model: str, error: BaseException, revision: str | None = None) -> str:
     """Why a model could not be had, and what to do, in one message."""
+    which = repr(model) if revision is None else f"{model!r} (revision {revision})"
     chain = list(_causes(error))
     if any("trust_remote_code" in str(one) for one in chain):
         return (
             f"The model {model!r} comes with code of its own, which it needs and which is never run here. Use a model of a "
             f"family that transformers has, or wrap what runs it in an object of memorag_integrations.contracts."
         )
-    return f"The model {model!r} could not be loaded: {' '.join(str(error).split())} {_remedy(model, chain)}"
+    return f"The model {which} could not be loaded: {' '.join(str(error).split())} {_remedy(model, chain)}"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -9,7 +9,7 @@ a set, are the passages that some search ranks n or better.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -28,18 +28,24 @@ UNSPACED = ("zh", "ja", "th", "km", "lo", "my")
 
 def searched(recall: Recall) -> list[str]:
     """The clues that are searched for beside the query, each text once, in the order recalled."""
-    long_enough = (clue.text for clue in recall.clues if _words(clue.text) > TOO_SHORT)
-    return [text for text in dict.fromkeys(long_enough) if text != recall.query]
+    return [text for text in worth_searching(clue.text for clue in recall.clues) if text != recall.query]
 
 
-def rank_union(every: Sequence[Scores]) -> Ranking:
+def worth_searching(texts: Iterable[str]) -> list[str]:
+    """Those that are long enough, each once."""
+    return list(dict.fromkeys(text for text in texts if _words(text) > TOO_SHORT))
+
+
+def rank_union(every: Sequence[Scores], asked: str = "query") -> Ranking:
     """All candidates by the turn in which a search of them comes to each.
 
     Args:
         every: The query's dense scores, then each clue's, over the same n candidates.
+        asked: What the query is called among the reasons.
     """
     dense = [scores.dense for scores in every if scores.dense is not None]
-    return Ranking(round_robin(dense), Reasons(every[0], every[1:], [1.0] * (len(every) - 1), signals=("dense",)))
+    weights = [1.0] * (len(every) - 1)
+    return Ranking(round_robin(dense), Reasons(every[0], every[1:], weights, signals=("dense",), asked=asked))
 
 
 def round_robin(every: Sequence[Floats]) -> Floats:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from .answer_prompts import answer_prompt, condense, summary_prompt
+from .answer_prompts import answer_prompt, condense, fit, points_prompt, summary_prompt
 from .clue_parsing import strip_thoughts
 from .clues import Usage
 from .contracts import LLM, Completion
@@ -29,7 +28,7 @@ class Answer:
 
     Args:
         text: The answer, or the summary.
-        evidence: What it was written from, numbered from 1 in the order given; empty for a summary.
+        evidence: What it was written from, numbered from 1 in the order given; empty for the summary of a whole text.
         usage: What the writing cost; the recall before it is counted in `memo.usage` beside it.
     """
 
@@ -85,39 +84,42 @@ class Writer:
         return prompt, evidence[:used]
 
     def answer(self, query: str, evidence: Sequence[Evidence]) -> Answer:
-        prompt, used = self.answer_prompt(query, evidence)
-        [[completion]] = ask(self.llm, [[prompt]], max_tokens=self.max_tokens, together=1)
-        return _written(completion, used)
+        return self.write(*self.answer_prompt(query, evidence))
 
     async def aanswer(self, query: str, evidence: Sequence[Evidence]) -> Answer:
-        prompt, used = self.answer_prompt(query, evidence)
-        [[completion]] = await aask(self.llm, [[prompt]], max_tokens=self.max_tokens, together=1)
-        return _written(completion, used)
+        return await self.awrite(*self.answer_prompt(query, evidence))
 
     def summary_prompt(self, text: str) -> tuple[str, Usage]:
         """The prompt for a summary, and what it cost to make it fit: a text beyond the window is condensed in parts."""
-        meter = UsageMeter()
-        short = condense(
-            self.llm,
-            text,
-            room=self._room() - _INSTRUCTION_TOKENS,
-            reply_tokens=self.max_tokens,
-            language=self.language,
-            prompts=self.prompts,
-            together=self.together,
-            meter=meter,
-        )
-        return summary_prompt(short, language=self.language, prompts=self.prompts), meter.total
+        short, usage = self._condensed(text, self._room() - _INSTRUCTION_TOKENS)
+        return summary_prompt(short, language=self.language, prompts=self.prompts), usage
 
-    def summarize(self, text: str) -> Answer:
-        prompt, usage = self.summary_prompt(text)
+    def points_prompt(
+        self, points: Sequence[str], evidence: Sequence[Evidence], order: Sequence[tuple[int, float]]
+    ) -> tuple[str, Sequence[Evidence], Usage]:
+        """The prompt for a summary from key points and evidence, the evidence in it, and what it cost to make it fit.
+
+        Args:
+            points: In the order of the text; beyond half of the window they are condensed.
+            evidence: Best first; as much from the best down as the window holds beside the points.
+            order: Of each piece, its document's number and its place there.
+        """
+        room = self._room() - _INSTRUCTION_TOKENS
+        outline, usage = self._condensed("\n".join(f"- {point}" for point in points), room // 2)
+        pieces = [f"({piece.document_id})\n{piece.text}" for piece in evidence]
+        count = counter(self.llm)
+        used = sorted(range(fit(pieces, room - count(outline), count)), key=order.__getitem__)
+        prompt = points_prompt(outline, [pieces[i] for i in used], language=self.language, prompts=self.prompts)
+        return prompt, [evidence[i] for i in used], usage
+
+    def write(self, prompt: str, evidence: Sequence[Evidence] = (), usage: Usage | None = None) -> Answer:
+        """The reply to a prompt of those above, from this evidence; `usage` is what was spent before."""
         [[completion]] = ask(self.llm, [[prompt]], max_tokens=self.max_tokens, together=1)
-        return _written(completion, usage=usage)
+        return _written(completion, evidence, usage)
 
-    async def asummarize(self, text: str) -> Answer:
-        prompt, usage = await asyncio.to_thread(self.summary_prompt, text)
+    async def awrite(self, prompt: str, evidence: Sequence[Evidence] = (), usage: Usage | None = None) -> Answer:
         [[completion]] = await aask(self.llm, [[prompt]], max_tokens=self.max_tokens, together=1)
-        return _written(completion, usage=usage)
+        return _written(completion, evidence, usage)
 
     def stream(self, prompt: str) -> Iterator[str]:
         """The model's text as it comes, a reasoning model's thoughts included."""
@@ -128,6 +130,21 @@ class Writer:
         with provider_errors(self.llm):
             async for piece in self.llm.astream(prompt, max_tokens=self.max_tokens):
                 yield piece
+
+    def _condensed(self, text: str, room: int) -> tuple[str, Usage]:
+        """`text`, made to fit so many tokens where it does not, and what that cost."""
+        meter = UsageMeter()
+        short = condense(
+            self.llm,
+            text,
+            room=room,
+            reply_tokens=self.max_tokens,
+            language=self.language,
+            prompts=self.prompts,
+            together=self.together,
+            meter=meter,
+        )
+        return short, meter.total
 
     def _room(self) -> int:
         window = self.context_window or self.llm.context_window

@@ -11,6 +11,7 @@ from typing import Any, get_args
 import click
 
 from .. import engine, registry
+from ..answering import Method
 from ..clues import Recall
 from ..contracts import LLM, MemoryModel
 from ..errors import MemoRAGError
@@ -186,14 +187,22 @@ def answer(query: str, store: Path, model: str | None, k: int | None, sources: b
 @store_option
 @model_option
 @click.option("--document", metavar="ID", help="Summarize this document alone.")
-def summarize(store: Path, model: str | None, document: str | None) -> None:
+@click.option(
+    "--method",
+    default="whole",
+    show_default=True,
+    type=click.Choice(get_args(Method)),
+    help="Read everything, or write from the memory's key points and what is retrieved for them.",
+)
+def summarize(store: Path, model: str | None, document: str | None, method: Method) -> None:
     """Summarize what a store holds.
 
     \b
-    Example:
+    Examples:
       memorag summarize --store book.memo --model models/qwen2.5-1.5b-instruct
+      memorag summarize --store read.memo --method key-points
     """
-    for piece in _with_writer(store, model).stream_summary(document):
+    for piece in _with_writer(store, model).stream_summary(document, method=method):
         click.echo(piece, nl=False)
     click.echo()
 

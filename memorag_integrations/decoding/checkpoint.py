@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ..errors import MemoryModelError, MissingExtraError
+from ..pretrained import not_had
 from .attention import register
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
@@ -89,10 +90,7 @@ def config_alone(
 
         path = hf_hub_download(str(name), "config.json", revision=revision, token=token, cache_dir=cache_dir)
     except Exception as error:  # The hub's client raises errors of many libraries.
-        raise MemoryModelError(
-            f"Could not get config.json of {name!r} (revision {revision or 'main'}) from the hub: {error}. "
-            f"Check the name, the token and the connection, or pass a local folder."
-        ) from error
+        raise MemoryModelError(not_had(str(name), error, revision)) from error
     return read_config(Path(path).parent)
 
 
@@ -121,10 +119,7 @@ def find_folder(
             snapshot_download(name, revision=revision, token=token, cache_dir=cache_dir, allow_patterns=WANTED)
         )
     except Exception as error:  # The hub's client raises errors of many libraries.
-        raise MemoryModelError(
-            f"Could not get {name!r} (revision {revision or 'main'}) from the hub: {error}. "
-            f"Check the name, the token and the connection, or pass the path of a local folder."
-        ) from error
+        raise MemoryModelError(not_had(name, error, revision)) from error
     return folder, folder.name
 
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from .. import registry
-from ..clue_parsing import parse_reply
+from ..clue_parsing import parse_list, parse_reply, parse_text
 from ..clues import Recall, Usage, merge_recalls
 from ..contracts import LLM, Completion, Config, Memory, MemoryModel, Scores
 from ..documents import Shard, clean_text
@@ -25,6 +25,8 @@ from .placing import cut_prompt, placed_clues, say_if_empty
 
 QUERY_TOKENS = 512
 """Tokens of the window kept free for the query."""
+POINTS = 24
+"""Most key points of one memory, about; several parts share them."""
 _CHAT_TOKENS = 64  # what a chat template puts around a prompt
 
 
@@ -190,6 +192,42 @@ class AskedMemory(Memory):
         chains = await asyncio.to_thread(self.chains, check_queries(queries))
         answers = await aask(model.llm, chains, max_tokens=model.reply_tokens, together=model.together, cancel=cancel)
         return await asyncio.to_thread(self._recalls, queries, chains, answers)
+
+    def answer(
+        self, question: str, *, max_tokens: int | None = None, cancel: threading.Event | None = None
+    ) -> Completion:
+        """The answer from memory alone, without retrieval; of several parts' answers, the one best grounded."""
+        [question] = check_queries([question])
+        found = self._ask_parts("brief_answer", question, max_tokens, cancel)
+        texts = [parse_text(completion.text) for completion in found]
+        places = [self.place(text, part) if text else None for text, part in zip(texts, self.parts, strict=True)]
+        best = max(range(len(texts)), key=lambda i: (bool(texts[i]), place[2] if (place := places[i]) else 0.0, -i))
+        return Completion(texts[best], sum((completion.usage for completion in found), Usage()))
+
+    def summarize(self, *, max_tokens: int | None = None, cancel: threading.Event | None = None) -> Completion:
+        """The text's key points from memory alone, one a line."""
+        found = self._ask_parts("key_points", self.read_text, max_tokens, cancel)
+        points = dict.fromkeys(point for completion in found for point in parse_list(completion.text))
+        return Completion("\n".join(points), sum((completion.usage for completion in found), Usage()))
+
+    def _ask_parts(
+        self, template: str, speaks: str, max_tokens: int | None, cancel: threading.Event | None
+    ) -> list[Completion]:
+        """Each part's reply to a template, in the language of the text `speaks`, which is its query where it has one."""
+        model = self.model
+        language = detect(speaks) if model.language == "auto" else model.language
+        prompts = model.prompts or prompts_for(language)
+        points = max(4, POINTS // len(self.parts))
+        words = {"query": clean_text(speaks).strip(), "points": points, "language": reply_sentence(prompts, language)}
+        chains = []
+        for start, end in self.parts:
+            fenced, tag = fence(self.read_text[start:end])
+            chains.append([fenced + str(getattr(prompts, template)).format(tag=tag, **words)])
+        limit = max_tokens or model.reply_tokens
+        answers = ask(model.llm, chains, max_tokens=limit, together=model.together, cancel=cancel)
+        for [completion] in answers:
+            model.meter.add(completion.usage)
+        return [completion for [completion] in answers]
 
     def _recalls(
         self, queries: Sequence[str], chains: list[list[str]], answers: list[list[Completion]]

@@ -120,10 +120,10 @@ class BeaconMemory(CheckpointMemoryModel):
     def reach(self) -> int:
         return reach(self.checkpoint.settings.window, min(self.ratios), self.shape.max_positions)
 
-    def branches_of_nothing(self) -> BeaconBranches:
+    def branches_of_nothing(self, count: int = 1) -> BeaconBranches:
         decoder, shape = self.decoder, self.shape
         nothing = torch.empty(1, shape.kv_heads, 0, shape.head_size, dtype=decoder.dtype, device=decoder.device)
-        return BeaconBranches(decoder, decoder.start(self.ratios).layout, [(nothing, nothing)] * shape.layers, 1)
+        return BeaconBranches(decoder, decoder.start(self.ratios).layout, [(nothing, nothing)] * shape.layers, count)
 
     @property
     def capacity(self) -> int | None:

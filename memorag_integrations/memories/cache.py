@@ -21,6 +21,11 @@ def cached(model: MemoryModel) -> MemoryModel:
     return CachedMemoryModel(model)
 
 
+def uncached(memory: Memory) -> Memory:
+    """The memory behind the recalls that are kept."""
+    return memory.memory if isinstance(memory, CachedMemory) else memory
+
+
 @dataclass(frozen=True)
 class CachedMemoryModel(MemoryModel):
     """A memory model whose memories answer a repeated query from what they said before, at no cost.

@@ -102,8 +102,8 @@ class CheckpointMemoryModel(MemoryModel):
         """Tokens of a prompt and its reply, without a memory."""
 
     @abstractmethod
-    def branches_of_nothing(self) -> Any:
-        """One branch without a memory before it."""
+    def branches_of_nothing(self, count: int = 1) -> Any:
+        """So many branches without a memory before them."""
 
     @property
     def llm(self) -> LLM:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..clues import Usage
 from ..contracts import LLM, Completion
-from ..decoding.writing import Transcript, write
+from ..decoding.writing import Sampling, Transcript, write
 from ..documents import clean_text
 
 if TYPE_CHECKING:
@@ -22,10 +22,12 @@ class CheckpointLLM(LLM):
     """A checkpoint asked without a memory: the prompt is all it reads.
 
     Args:
-        model: Whose weights, settings and sampling are used.
+        model: Whose weights and settings are used.
+        sampling: How replies are written; None for as the model says.
     """
 
     model: CheckpointMemoryModel
+    sampling: Sampling | None = None
 
     @property
     def name(self) -> str:
@@ -41,16 +43,23 @@ class CheckpointLLM(LLM):
         Raises:
             InputError: For a prompt beyond the model's reach.
         """
+        return self.complete_batch([prompt], max_tokens=max_tokens)[0]
+
+    def complete_batch(self, prompts: Sequence[str], *, max_tokens: int | None = None) -> list[Completion]:
+        """The replies to several, written side by side; the time is shared out evenly."""
         began = time.perf_counter()
-        transcript, read, pieces = self._writing(prompt, max_tokens)
+        transcripts, read, pieces = self._writing(prompts, max_tokens)
         for _ in pieces:
             pass
-        usage = Usage(read, 0, len(transcript.ids), time.perf_counter() - began, 1)
-        return Completion(transcript.text, usage)
+        seconds = (time.perf_counter() - began) / len(prompts)
+        return [
+            Completion(transcript.text, Usage(tokens, 0, len(transcript.ids), seconds, 1))
+            for transcript, tokens in zip(transcripts, read, strict=True)
+        ]
 
     def stream(self, prompt: str, *, max_tokens: int | None = None) -> Iterator[str]:
         """The reply in pieces, as it is written."""
-        for _, piece in self._writing(prompt, max_tokens)[2]:
+        for _, piece in self._writing([prompt], max_tokens)[2]:
             yield piece
 
     async def astream(self, prompt: str, *, max_tokens: int | None = None) -> AsyncIterator[str]:
@@ -58,12 +67,14 @@ class CheckpointLLM(LLM):
         while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
             yield piece
 
-    def _writing(self, prompt: str, max_tokens: int | None) -> tuple[Transcript, int, Iterator[tuple[int, str]]]:
+    def _writing(
+        self, prompts: Sequence[str], max_tokens: int | None
+    ) -> tuple[list[Transcript], list[int], Iterator[tuple[int, str]]]:
         model = self.model
-        sampling = model.settled_sampling
+        sampling = self.sampling or model.settled_sampling
         sampling = replace(sampling, max_tokens=max_tokens or sampling.max_tokens)
-        ids = model.chat.task(model.chat.plain(clean_text(prompt)))
-        branches = model.branches_of_nothing()
-        branches.check([len(ids) + sampling.max_tokens])
-        transcript = Transcript(model.chat.text, sampling, model.chat.ends)
-        return transcript, len(ids), write(branches, [ids], [transcript])
+        ids = [model.chat.task(model.chat.plain(clean_text(prompt))) for prompt in prompts]
+        branches = model.branches_of_nothing(len(ids))
+        branches.check([len(tokens) + sampling.max_tokens for tokens in ids])
+        transcripts = [Transcript(model.chat.text, sampling, model.chat.ends) for _ in ids]
+        return transcripts, [len(tokens) for tokens in ids], write(branches, ids, transcripts)

@@ -16,6 +16,7 @@ from ..clues import Usage
 from ..contracts import LLM, Completion, Config
 from ..documents import clean_text
 from ..errors import InputError, LLMError, MissingExtraError
+from ..pretrained import not_had
 
 _CONTENT = "\ue000content\ue001"
 _NO_LIMIT = 10**9
@@ -319,6 +320,6 @@ class _loading_errors:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError | ValueError | KeyError | RuntimeError | ImportError):
             raise LLMError(
-                f"The model {self._source} could not be loaded: {type(error).__name__}: {str(error)[:500]}. Expected a "
-                f"folder or hub name with config.json, a tokenizer and *.safetensors weights."
+                f"{not_had(self._source, error)} Expected a folder or hub name with config.json, a tokenizer and "
+                f"*.safetensors weights."
             ) from error

@@ -130,8 +130,8 @@ class LongContextMemory(CheckpointMemoryModel):
             decoder.prove()
         return decoder
 
-    def branches_of_nothing(self) -> PrefixBranches:
-        return PrefixBranches(self.decoder, [], 1)
+    def branches_of_nothing(self, count: int = 1) -> PrefixBranches:
+        return PrefixBranches(self.decoder, [], count)
 
     @property
     def parts(self) -> dict[str, str]:

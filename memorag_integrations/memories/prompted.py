@@ -114,6 +114,23 @@ class PromptedMemory(Memory):
         found = self._complete("key_points", "", sampling or KEY_POINTS, cancel)
         return Completion("\n".join(text for text, _ in found), sum((usage for _, usage in found), Usage()))
 
+    def reply(
+        self, messages: Sequence[str], *, sampling: Sampling | None = None, cancel: threading.Event | None = None
+    ) -> list[Completion]:
+        """The reply to each message of one's own, written side by side over the memory; of several parts, one below
+        the other."""
+        found: list[list[tuple[str, Usage]]] = [[] for _ in messages]
+        for part in range(len(self.parts)):
+            began = time.perf_counter()
+            transcripts, read = self._ask(part, [self._plain(message) for message in messages], cancel, sampling)
+            seconds = (time.perf_counter() - began) / max(1, len(messages))
+            for row, transcript, tokens in zip(found, transcripts, read, strict=True):
+                row.append((transcript.text.strip(), self._usage(part, [transcript], [tokens], seconds)))
+        return [
+            Completion("\n".join(text for text, _ in row if text), sum((usage for _, usage in row), Usage()))
+            for row in found
+        ]
+
     def stream_answer(
         self, question: str, *, sampling: Sampling | None = None, cancel: threading.Event | None = None
     ) -> Iterator[str]:

@@ -24,7 +24,10 @@ class Prompts:
         gist: Asks for the gist of a stretch. Fields: tag, words (most), language.
         digest: Asks for the gist of gists. Fields: tag, words, language.
         answer: Asks for an answer from pieces of evidence. Fields: tag, query, language.
+        brief_answer: Asks for an answer from a whole text, without excerpts. Fields: tag, query, language.
         summary: Asks for a summary. Fields: tag, language.
+        key_points: Asks for the key points of a text, one a line. Fields: tag, points (most), language.
+        summary_of_points: Asks for a summary from key points and excerpts. Fields: tag, language.
         reply_in: The sentence that fills `language`. Field: name, of the language to reply in.
         same_language: The same where that language is not known for certain. No field.
 
@@ -36,7 +39,10 @@ class Prompts:
     gist: str
     digest: str
     answer: str
+    brief_answer: str
     summary: str
+    key_points: str
+    summary_of_points: str
     reply_in: str
     same_language: str
 
@@ -45,7 +51,10 @@ class Prompts:
         "gist": (frozenset(), frozenset({"tag", "words", "language"})),
         "digest": (frozenset(), frozenset({"tag", "words", "language"})),
         "answer": (frozenset({"query"}), frozenset({"tag", "language"})),
+        "brief_answer": (frozenset({"query"}), frozenset({"tag", "language"})),
         "summary": (frozenset(), frozenset({"tag", "language"})),
+        "key_points": (frozenset(), frozenset({"tag", "points", "language"})),
+        "summary_of_points": (frozenset(), frozenset({"tag", "language"})),
         "reply_in": (frozenset({"name"}), frozenset()),
         "same_language": (frozenset(), frozenset()),
     }

@@ -31,8 +31,19 @@ Question: {query}
 
 Question: {query}
 """,
+    brief_answer=_DATA
+    + """Answer the question below from this material alone, in as few words as it takes. If the material does not say, say so. Write nothing but the answer. {language}
+
+Question: {query}
+""",
     summary=_DATA
     + """Summarise this material for somebody who will not read it: what it is about, what happens or is claimed in which order, and what comes of it. Several short paragraphs, no preamble. {language}
+""",
+    key_points=_DATA
+    + """Name what a summary of this material must not miss: who and what it is about, the main events, claims, decisions and results, in the order of the material. At most {points} lines, one short sentence on each, with the names by which its place can be found. No headings, no numbers, nothing else. {language}
+""",
+    summary_of_points=_DATA
+    + """The material has two parts: key points recalled from a longer text, then numbered excerpts of that text in its order. Write a summary of the longer text for somebody who will not read it. Take the facts from the excerpts; let the key points tell what belongs in it and how the parts hang together, and drop a point that the excerpts contradict. Several short paragraphs, no preamble, no numbers of excerpts. {language}
 """,
     reply_in="Write your own words in {name}.",
     same_language="Write your own words in the language of the question, or of the material where there is no question.",

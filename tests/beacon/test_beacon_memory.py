@@ -376,7 +376,7 @@ def test_folders_that_are_no_checkpoints(tmp_path: Path, broken: Path) -> None:
         BeaconMemory(str(tmp_path / "absent")).form(SHARD)
     with pytest.raises(MemoryModelError, match="a file"):
         BeaconMemory(str(broken / "config.json")).form(SHARD)
-    with pytest.raises(MemoryModelError, match="hub"):
+    with pytest.raises(MemoryModelError, match="Pass the path of a folder"):
         BeaconMemory("nobody/nothing").form(SHARD)
     (broken / "config.json").write_text("{")
     with pytest.raises(MemoryModelError, match="not readable JSON"):

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -270,7 +271,7 @@ def change(folder: Path, **values: Any) -> None:
 
 
 def test_a_model_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(MemoryModelError, match="path of a local folder"):
+    with pytest.raises(MemoryModelError, match="Pass the path of a folder that holds it"):
         LongContextMemory("owner/nothing", cache_dir=str(tmp_path)).form(SHARD)
     with pytest.raises(MemoryModelError, match=r"no config\.json"):
         LongContextMemory(str(tmp_path)).form(SHARD)
@@ -330,3 +331,49 @@ def test_other_families_are_tried_before_they_are_used(
 def test_settings_that_make_no_sense(settings: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="Expected"):
         LongContextMemory("owner/name", **settings)
+
+
+# ── replies to messages of one's own, and without a memory ───────────────────────────────────────────────────────────
+
+
+def test_replies_to_ones_own_messages_are_those_of_the_tasks(make: Callable[..., LongContextMemory]) -> None:
+    model = make()
+    memory = model.form(SHARD)
+    messages = [model.texts.ask("answer", "Who sold it?"), model.texts.ask("key_points", "")]
+    answer, points = memory.reply(messages)
+    assert answer.text == memory.answer("Who sold it?").text != points.text
+    assert points.text == memory.summarize(sampling=model.settled_sampling).text
+    assert answer.usage.tokens_cached == memory.token_count
+    assert memory.reply([]) == []
+    [brief] = memory.reply(messages[:1], sampling=Sampling(max_tokens=2))
+    assert brief.usage.tokens_generated == 2
+
+
+def test_replies_of_several_parts_stand_one_below_the_other(make: Callable[..., LongContextMemory]) -> None:
+    model = make(context_window=1200)
+    memory = model.form(SHARD)
+    assert len(memory.parts) > 1
+    [reply] = memory.reply(["What happened?"])
+    alone = [
+        FormedLongContextMemory(model, SHARD, (part,), memory.entries[2 * i : 2 * i + 2]).reply(["What happened?"])[0]
+        for i, part in enumerate(memory.parts)
+    ]
+    assert reply.text == "\n".join(one.text for one in alone if one.text)
+    assert reply.usage.calls == len(memory.parts)
+
+
+@pytest.mark.parametrize("kind", [LongContextMemory, BeaconMemory])
+def test_prompts_without_a_memory_side_by_side_are_those_one_by_one(
+    kind: Any, checkpoints: Callable[..., Path]
+) -> None:
+    folder = checkpoints("qwen2", max_position_embeddings=2048, sliding_window=None)
+    llm = kind(str(folder), device="cpu", sampling=Sampling(max_tokens=6)).llm
+    prompts = ["Who sold the lantern?", "A much longer question about the ferryman, " * 3, "Where?"]
+    together = llm.complete_batch(prompts)
+    assert [one.text for one in together] == [llm.complete(prompt).text for prompt in prompts]
+    assert len({one.text for one in together}) > 1
+    assert [one.usage.tokens_generated for one in together] == [6, 6, 6]
+    drawn = [
+        replace(llm, sampling=Sampling(6, temperature=5.0, seed=seed)).complete(prompts[0]).text for seed in (1, 2)
+    ]
+    assert len({together[0].text, *drawn}) == 3
