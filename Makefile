@@ -39,7 +39,7 @@ $(VENV)/.demo: $(VENV)/.python pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(PIP) install -q --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS),bge,dev]"
+	$(PIP) install -q --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS),bge,openai,dev]"
 	touch $@
 
 $(VENV)/.all: $(VENV)/.dev

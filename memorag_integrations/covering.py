@@ -126,7 +126,7 @@ class Covering:
                 )
             said = speaker.summarize()
             usage += said.usage
-            points |= dict.fromkeys(union.worth_searching(parse_list(said.text, most=MOST_POINTS)))
+            points |= dict.fromkeys(key_points_of(said.text))
         return list(points), usage
 
     def _covered(self, points: Sequence[str], document_id: str | None) -> tuple[list[str], list[Evidence]]:
@@ -137,6 +137,12 @@ class Covering:
             every = [scores.of_documents({document_id}) for scores in there]
         found = best_of_each(every, self.fusion, "memorag", Selection(HITS * len(every)))
         return [scores.text for scores in every], found
+
+
+def key_points_of(text: str) -> list[str]:
+    """The points of a memory's reply that are long enough to be searched for, or all where none is."""
+    points = parse_list(text, most=MOST_POINTS)
+    return union.worth_searching(points) or points
 
 
 def best_of_each(every: Sequence[Scores], fusion: Fusion, mode: EachMode, selection: Selection) -> list[Evidence]:

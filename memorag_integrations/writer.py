@@ -77,7 +77,7 @@ class Writer:
             raise InputError("No evidence was found to answer from: loosen filters or cutoff, or memorize more.")
         pieces = [f"({piece.document_id})\n{piece.text}" for piece in evidence]
         prompt, used = answer_prompt(
-            query, pieces, room=self._room(), count=counter(self.llm), language=self.language, prompts=self.prompts
+            query, pieces, room=self.room, count=counter(self.llm), language=self.language, prompts=self.prompts
         )
         if used < len(evidence):
             logger.warning("The window of %s holds %d of %d pieces of evidence.", self.llm.name, used, len(evidence))
@@ -91,7 +91,7 @@ class Writer:
 
     def summary_prompt(self, text: str) -> tuple[str, Usage]:
         """The prompt for a summary, and what it cost to make it fit: a text beyond the window is condensed in parts."""
-        short, usage = self._condensed(text, self._room() - _INSTRUCTION_TOKENS)
+        short, usage = self._condensed(text, self.room - _INSTRUCTION_TOKENS)
         return summary_prompt(short, language=self.language, prompts=self.prompts), usage
 
     def points_prompt(
@@ -104,7 +104,7 @@ class Writer:
             evidence: Best first; as much from the best down as the window holds beside the points.
             order: Of each piece, its document's number and its place there.
         """
-        room = self._room() - _INSTRUCTION_TOKENS
+        room = self.room - _INSTRUCTION_TOKENS
         outline, usage = self._condensed("\n".join(f"- {point}" for point in points), room // 2)
         pieces = [f"({piece.document_id})\n{piece.text}" for piece in evidence]
         count = counter(self.llm)
@@ -146,7 +146,13 @@ class Writer:
         )
         return short, meter.total
 
-    def _room(self) -> int:
+    @property
+    def room(self) -> int:
+        """Tokens that a prompt may have.
+
+        Raises:
+            InputError: Where the window is not known, or leaves too little.
+        """
         window = self.context_window or self.llm.context_window
         if window is None:
             raise InputError(

@@ -37,6 +37,9 @@ class CheckpointLLM(LLM):
     def context_window(self) -> int | None:
         return self.model.reach
 
+    def count_tokens(self, text: str) -> int:
+        return self.model.count_tokens(text)
+
     def complete(self, prompt: str, *, max_tokens: int | None = None) -> Completion:
         """The reply to one user message.
 
@@ -76,5 +79,6 @@ class CheckpointLLM(LLM):
         ids = [model.chat.task(model.chat.plain(clean_text(prompt))) for prompt in prompts]
         branches = model.branches_of_nothing(len(ids))
         branches.check([len(tokens) + sampling.max_tokens for tokens in ids])
-        transcripts = [Transcript(model.chat.text, sampling, model.chat.ends) for _ in ids]
+        drawn = [replace(sampling, seed=sampling.seed + i) for i in range(len(ids))]  # else equal prompts draw alike
+        transcripts = [Transcript(model.chat.text, one, model.chat.ends) for one in drawn]
         return transcripts, [len(tokens) for tokens in ids], write(branches, ids, transcripts)
