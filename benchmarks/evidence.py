@@ -17,6 +17,7 @@ import click
 from tqdm.auto import tqdm
 
 from memorag_integrations import Document, MemoRAG
+from memorag_integrations.errors import StoreError
 
 
 @click.command()
@@ -53,10 +54,11 @@ def remember(engine: MemoRAG, group: list[dict], cache: Path | None, embedder: s
         engine.memorize(texts, progress=False)
         return engine
     name = hashlib.sha256(json.dumps([embedder, *(text.text for text in texts)]).encode()).hexdigest()[:24]
-    if not (cache / name).exists():
+    try:
+        return MemoRAG.load(cache / name, embedder=engine.embedder and engine.embedder.embedder)
+    except StoreError:  # not there yet, or broken off
         engine.memorize(texts, progress=False, save_dir=cache / name)
         return engine
-    return MemoRAG.load(cache / name, embedder=engine.embedder and engine.embedder.embedder)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,11 @@ from evidence import remember
 from scipy.optimize import minimize
 
 from memorag_integrations import MemoRAG, fusion
+from memorag_integrations.clues import Grounding
 from memorag_integrations.contracts import Scores
 from memorag_integrations.grounding import Grounder
+from memorag_integrations.leads import Searches
+from memorag_integrations.sentences import pieces
 
 GRID = np.array([0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0])
 KINDS = ("gold", "wrong document", "wrong question")
@@ -76,24 +79,32 @@ def measure(
                 chance.choice(elsewhere["queries"])["answer"],
                 chance.choice(same) if same else "",
             ]
-            texts = [query["query"].strip(), *(clue for clue in clues if clue.strip())]
+            kinds = [kind for kind, clue in enumerate(clues) if clue.strip()]
+            searches = Searches({clues[kind]: pieces(clues[kind]) for kind in kinds})
+            texts = [query["query"].strip(), *searches.texts]
             asked, *told = memo._scores(memo.corpus, texts, memo._embed(texts), None)
-            for kind, scores in zip([i for i, clue in enumerate(clues) if clue.strip()], told, strict=True):
+            found = {scores.text: scores for scores in told}
+            for kind in kinds:
+                scores = found[clues[kind]]
+                parts = [found[text] for text in searches.clues[clues[kind]] if text != clues[kind]]
                 [near] = fusion.nearness(asked, [scores])
                 place = grounder.ground(scores.text)
                 grounding = place.score if place else 0.0
+                if place:
+                    scores = fusion.placed(scores, Grounding(document["id"], place.start, place.end, place.score))
+                leads = [fusion.Lead(scores, parts, weight) for weight in GRID]
                 yield (
                     group,
                     number,
                     kind,
                     (near, grounding),
-                    [shares(asked, scores, w, query["gold"], memo.fusion) for w in GRID],
+                    [shares(asked, lead, query["gold"], memo.fusion) for lead in leads],
                 )
 
 
-def shares(query: Scores, clue: Scores, weight: float, gold: list[list[int]], settings: fusion.Fusion) -> list[float]:
+def shares(query: Scores, lead: fusion.Lead, gold: list[list[int]], settings: fusion.Fusion) -> list[float]:
     """Of the gold characters, the share among the first retrieved ones, for each budget."""
-    ranking = np.argsort(-fusion.rank(query, [clue], [weight], settings), kind="stable")[:40]
+    ranking = np.argsort(-fusion.rank(query, [lead], settings), kind="stable")[:40]
     places = [(p.start or 0, p.end or 0) for p in (query.candidates.passages[row] for row in ranking)]
     wanted = set().union(*(range(start, end) for start, end in gold))
     found = []

@@ -58,7 +58,6 @@ Span = tuple[int, int]
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the two rankings.")
 def main(data: Path, kind: str, embedder: str, seed: int, k: int, cache: Path | None, out: Path | None) -> None:
     """Rank every query in --data both ways, and print both and their paired difference."""
-    logging.getLogger("memorag_integrations").setLevel(logging.ERROR)
     with gzip.open(data, "rt", encoding="utf-8") as lines:
         documents = [document for document in map(json.loads, lines) if document["queries"]]
     begun, plain = time.perf_counter(), MemoRAG(embedder=embedder)
@@ -160,4 +159,5 @@ def show(title: str, per_document: Sequence[np.ndarray]) -> None:
 
 
 if __name__ == "__main__":
+    logging.getLogger("memorag_integrations").setLevel(logging.ERROR)
     main()

@@ -202,6 +202,9 @@ class Changing(Persisting):
                     self._changed = self._changed or bool(change)
                     break
                 expected = self._source[1] if self._home is not None and self._source is not None else None
+                same = not change and list(before.entries) == list(corpus.entries)
+                if same and expected is not None and shelf.store.generation() == expected:
+                    break  # others need not look at what is as it was
                 generation = commit(shelf, corpus, self._settings(), expected)
                 if generation is not None:
                     self._source, self._changed = (shelf.store.folder.resolve(), generation), False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -36,6 +36,8 @@ class Clue:
         confidence: The memory's own belief in it, in [0, 1]; comparable within one recall.
         weight: What fusion gave it, relative to the query's 1; None until it was used for retrieval, and always for
             clues that are read off the scores themselves (those of the embedded memory).
+        document_id: The document that it is about: where it is grounded, else the one that the memory was formed over;
+            None where that has several.
     """
 
     text: str
@@ -43,6 +45,7 @@ class Clue:
     grounding: Grounding | None = None
     confidence: float = 1.0
     weight: float | None = None
+    document_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,13 @@ def merge_recalls(query: str, recalls: Sequence[Recall], most: int) -> Recall:
         tuple(w for w in dict.fromkeys(w for r in recalls for w in r.warnings) if w != NO_CLUES or not unique),
         any(recall.fuse for recall in recalls),
     )
+
+
+def attributed(recall: Recall, documents: Collection[str]) -> Recall:
+    """`recall` with the document of each of its clues, of a memory over these documents."""
+    only = next(iter(documents)) if len(documents) == 1 else None
+    clues = (replace(c, document_id=c.grounding.document_id if c.grounding else only) for c in recall.clues)
+    return replace(recall, clues=tuple(clues))
 
 
 def weighted(recall: Recall, weights: Mapping[str, float]) -> Recall:

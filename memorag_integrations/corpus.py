@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -65,6 +65,14 @@ class Depot(Protocol):
     def keep_memory(self, shard: Shard, memory: Memory) -> None: ...
 
 
+class Part(NamedTuple):
+    """A memory to be asked, the documents it was formed over, and what the index says of the query about these."""
+
+    memory: Memory
+    documents: Collection[str]
+    scores: Scores
+
+
 @dataclass(frozen=True, eq=False)
 class Corpus:
     """One state of a corpus. It is replaced as a whole and never changed, so whoever reads it sees one state.
@@ -110,7 +118,7 @@ class Corpus:
         """The memory over this very shard, or None."""
         return self._memory_of.get(id(shard))
 
-    def route(self, scores: Scores, most: int) -> list[tuple[Memory, Scores]]:
+    def route(self, scores: Scores, most: int) -> list[Part]:
         """The memories worth asking, by the highest activation in their documents, each with its part of the scores."""
         candidates = scores.candidates
         if not candidates.passages:
@@ -122,10 +130,8 @@ class Corpus:
             picked[self._shard_of[candidates.passages[firsts[i]].document_id]] = None
             if len(picked) == most:
                 break
-        return [
-            (self.memories[i], scores.of_documents({document.id for document in self.shards[i].documents}))
-            for i in picked
-        ]
+        documents = {i: {document.id for document in self.shards[i].documents} for i in picked}
+        return [Part(self.memories[i], ids, scores.of_documents(ids)) for i, ids in documents.items()]
 
 
 @dataclass(frozen=True)

@@ -150,11 +150,11 @@ def best_of_each(every: Sequence[Scores], fusion: Fusion, mode: EachMode, select
     if mode == "per-clue-union":
         ranking = union.rank_union(every, asked=every[0].text)
     else:
-        fused = union.round_robin([fusing.rank(scores, [], [], fusion) for scores in every])
+        fused = union.round_robin([fusing.rank(scores, [], fusion) for scores in every])
         ranking = Ranking(fused, Reasons(every[0], every[1:], [1.0] * (len(every) - 1), asked=every[0].text))
     return select(ranking.fused, ranking.reasons, selection)
 
 
 def _leads_to(scores: Scores, fusion: Fusion, document_id: str) -> bool:
-    best = int(np.argmax(fusing.rank(scores, [], [], fusion)))
+    best = int(np.argmax(fusing.rank(scores, [], fusion)))
     return scores.candidates.passages[best].document_id == document_id

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -17,9 +18,9 @@ from . import fusion as fusing
 from . import registry, store, union
 from .answering import Answering
 from .changing import Changing, Documents, off_loop
-from .clues import Grounding, Recall, merge_recalls, weighted
-from .contracts import LLM, Embedder, Floats, Memory, MemoryModel, Progress, Reranker, Scores
-from .corpus import Change, Corpus, Split, with_text
+from .clues import Recall, attributed, merge_recalls
+from .contracts import LLM, Embedder, Floats, MemoryModel, Progress, Reranker, Scores
+from .corpus import Change, Corpus, Part, Split, with_text
 from .documents import Splitter, clean_text, read_documents
 from .errors import InputError
 from .evidence import Evidence, Ranking, Reasons, Selection, Signal, merge_neighbours, select
@@ -28,6 +29,7 @@ from .index import lexical
 from .index.analysis import check_language
 from .index.embedders import CheckedEmbedder, resolve_embedder
 from .index.index import Filters
+from .leads import MOST_WEIGHED, Searches, best
 from .memories.asking import UsageMeter
 from .memories.cache import cached
 from .reranking import Reranking, arerank, rerank
@@ -163,16 +165,25 @@ class MemoRAG(Changing, Answering):
     # ── query → clues ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def recall(self, query: str, *, filters: Filters | None = None) -> Recall:
-        """The memory's clues for `query`, best first; of several memories, the most confident clues of all."""
+        """The memory's clues for `query`, best first; of several memories, those that weigh most beside the query."""
         corpus, query = self.corpus, check_query(query)
         [scores] = self._scores(corpus, [query], self._embed([query]), filters)
-        return self._recall(corpus, scores)
+        recall = self._recall(corpus, scores)
+        if len(recall.clues) <= self.clues or not (clues := to_search(recall)):
+            return replace(recall, clues=recall.clues[: self.clues])
+        vectors = with_query(scores, self._embed(clues))
+        return self._best(self._scores(corpus, [query, *clues], vectors, filters), recall)
 
     async def arecall(self, query: str, *, filters: Filters | None = None) -> Recall:
         corpus, query = self.corpus, check_query(query)
         vectors = await self._aembed([query])
         [scores] = await asyncio.to_thread(self._scores, corpus, [query], vectors, filters)
-        return await self._arecall(corpus, scores)
+        recall = await self._arecall(corpus, scores)
+        if len(recall.clues) <= self.clues or not (clues := to_search(recall)):
+            return replace(recall, clues=recall.clues[: self.clues])
+        vectors = with_query(scores, await self._aembed(clues))
+        every = await asyncio.to_thread(self._scores, corpus, [query, *clues], vectors, filters)
+        return await asyncio.to_thread(self._best, every, recall)
 
     # ── query → clues → evidence ──────────────────────────────────────────────────────────────────────────────────
 
@@ -262,18 +273,20 @@ class MemoRAG(Changing, Answering):
         parts = corpus.route(scores, self.shards)
         together = min(len(parts), getattr(self.memory_model, "together", 1))
         if together <= 1:
-            return self._merge(scores, [_ask(memory, part) for memory, part in parts])
+            return self._merge(scores, [_ask(part) for part in parts])
         with ThreadPoolExecutor(together, thread_name_prefix="memorag-recall") as pool:
-            asked = [pool.submit(copy_context().run, _ask, memory, part) for memory, part in parts]
+            asked = [pool.submit(copy_context().run, _ask, part) for part in parts]
             return self._merge(scores, [recall.result() for recall in asked])
 
     async def _arecall(self, corpus: Corpus, scores: Scores) -> Recall:
         parts = await asyncio.to_thread(corpus.route, scores, self.shards)
-        asked = [memory.arecall([scores.text], scores=[part]) for memory, part in parts]
-        return self._merge(scores, [recalls[0] for recalls in await asyncio.gather(*asked)])
+        asked = [part.memory.arecall([scores.text], scores=[part.scores]) for part in parts]
+        recalls = zip(parts, await asyncio.gather(*asked), strict=True)
+        return self._merge(scores, [attributed(recall, part.documents) for part, [recall] in recalls])
 
     def _merge(self, scores: Scores, recalls: Sequence[Recall]) -> Recall:
-        recall = merge_recalls(scores.text, recalls, self.clues)
+        most = self.clues if len(recalls) <= 1 else MOST_WEIGHED * self.clues
+        recall = merge_recalls(scores.text, recalls, most)
         self.meter.add(recall.usage)
         for warning in recall.warnings:
             logger.warning(warning)
@@ -282,12 +295,15 @@ class MemoRAG(Changing, Answering):
     def _fuse(self, every: Sequence[Scores], recall: Recall, mode: Mode) -> Ranking:
         if mode == "per-clue-union":
             return union.rank_union(every)
-        query, clues = every[0], every[1:]
-        weights = fusing.clue_weights(query, clues, [groundedness(recall, clue.text) for clue in clues])
-        clues = [fusing.placed(clue, place_of(recall, clue.text)) for clue in clues]
-        said = weighted(recall, {clue.text: weight for clue, weight in zip(clues, weights, strict=True)})
-        fused = fusing.rank(query, clues, weights, self.fusion)
-        return Ranking(fused, Reasons(query, clues, weights, said))
+        query = every[0]
+        leads = Searches.of(recall).leads(query, every[1:], recall, self.clues)
+        weights = [lead.weight for lead in leads]
+        fused = fusing.rank(query, leads, self.fusion)
+        return Ranking(fused, Reasons(query, [lead.clue for lead in leads], weights, best(recall, leads, self.clues)))
+
+    def _best(self, every: Sequence[Scores], recall: Recall) -> Recall:
+        leads = Searches.of(recall).leads(every[0], every[1:], recall, self.clues)
+        return best(recall, leads, self.clues)
 
     def _check_mode(self, mode: str, recall: Recall | None) -> None:
         if mode not in get_args(Mode):
@@ -322,21 +338,7 @@ def to_search(recall: Recall, mode: Mode = "memorag") -> list[str]:
     """Each clue's text once; none where the clues are the query's own scores' peaks, unless all are to be searched."""
     if mode == "per-clue-union":
         return union.searched(recall)
-    return list(dict.fromkeys(c.text for c in recall.clues if c.text != recall.query)) if recall.fuse else []
-
-
-def place_of(recall: Recall, text: str) -> Grounding | None:
-    """The best place that the clue of this text was found at."""
-    places = [clue.grounding for clue in recall.clues if clue.text == text and clue.grounding]
-    return max(places, key=lambda place: place.score, default=None)
-
-
-def groundedness(recall: Recall, text: str) -> float:
-    """How well the clue of this text is grounded; a surrogate question need not be."""
-    if all(clue.kind == "question" for clue in recall.clues if clue.text == text):
-        return fusing.UNGROUNDED
-    place = place_of(recall, text)
-    return place.score if place else 0.0
+    return Searches.of(recall).texts
 
 
 def with_query(scores: Scores, vectors: Floats | None) -> Floats | None:
@@ -360,5 +362,6 @@ def check_query(query: str) -> str:
     return clean_text(query.strip())
 
 
-def _ask(memory: Memory, scores: Scores) -> Recall:
-    return memory.recall([scores.text], scores=[scores])[0]
+def _ask(part: Part) -> Recall:
+    [recall] = part.memory.recall([part.scores.text], scores=[part.scores])
+    return attributed(recall, part.documents)

@@ -10,8 +10,8 @@ z is zero mean and unit deviation over the candidates. A clue is one more h, joi
 soft maximum: it adds places, and cannot vote the query's down.
 
     w = sigmoid(7 near + 2 grounding - 5.8) near: cos(query, clue) over the query's cosine with its nearest passage
-    g = h_clue sqrt(min(1, max h / max h_clue))
-    h = z(log(exp(h) + max over clues of w exp(g)))
+    g = h_clue sqrt(min(1, max h / max h_clue)), of the clue and of each of its sentences
+    h = z(log(exp(h) + exp(0.4 z(K x)) max over these of w exp(0.9 g)))
 """
 
 from __future__ import annotations
@@ -39,9 +39,18 @@ _HIGHEST = 40.0
 """Deviations above the mean from which one hit is as good as another, so that it does not level all the others."""
 
 
+_FARTHEST = 10.0
+"""Deviations beyond which a neighbourhood stands out no more."""
+
 NEARNESS = (7.0, 2.0, -5.8)
 OVERLAP = (7.5, 2.0, -2.8)
 """Of a clue's weight: slopes over its nearness to the query and its grounding, and bias; with an embedder and without."""
+
+HEARD = 0.9
+"""What a clue says, as a share of what the query would say with the same scores."""
+
+AGREEMENT = 0.4
+"""How much better a clue is heard for each deviation by which the query's own neighbourhood of a passage stands out."""
 
 UNGROUNDED = 0.3
 """What counts as the grounding of a clue that need not stand in the text: a surrogate question."""
@@ -99,19 +108,36 @@ def activate(signals: Signals, fusion: Fusion) -> Scores:
     )
 
 
-def rank(query: Scores, clues: Sequence[Scores], weights: Sequence[float], fusion: Fusion) -> Floats:
+@dataclass(frozen=True)
+class Lead:
+    """A clue as it is searched with.
+
+    Args:
+        clue: Its scores as a whole.
+        pieces: Those of its sentences, over the same candidates; none where it is one sentence.
+        weight: What it counts, the query counting 1; a weight of 0 is as if it were not there.
+    """
+
+    clue: Scores
+    pieces: Sequence[Scores] = ()
+    weight: float = 1.0
+
+
+def rank(query: Scores, leads: Sequence[Lead], fusion: Fusion) -> Floats:
     """The fused score of each candidate, float32 [n], to be sorted by.
 
     Args:
         query: The query's scores.
-        clues: Each clue's, over the same candidates.
-        weights: What each clue counts, the query counting 1; a weight of 0 is as if the clue were not there.
+        leads: The clues, over the same candidates.
         fusion: The settings.
     """
     own, around = np.asarray(query.own, np.float64), np.asarray(query.activation, np.float64)
-    trusted = [(clue, weight) for clue, weight in zip(clues, weights, strict=True) if weight > 0]
+    trusted = [lead for lead in leads if lead.weight > 0]
     if trusted and own.size:
-        own = join(own, [np.asarray(clue.own, np.float64) for clue, _ in trusted], [weight for _, weight in trusted])
+        voices = [
+            (np.asarray(voice.own, np.float64), lead.weight) for lead in trusted for voice in (lead.clue, *lead.pieces)
+        ]
+        own = join(own, around, voices)
         around = region(own, query.candidates, fusion)
     return np.maximum(standardize(sharpen(own, fusion)), around).astype(np.float32)
 
@@ -137,17 +163,24 @@ def placed(clue: Scores, grounding: Grounding | None) -> Scores:
     return replace(clue, own=own)
 
 
-def join(own: Doubles, clues: Sequence[Doubles], weights: Sequence[float]) -> Doubles:
+def join(own: Doubles, around: Doubles, voices: Sequence[tuple[Doubles, float]]) -> Doubles:
     """A query's scores together with its clues', [n]: a passage counts if the query or a trusted clue points at it.
 
-    Of several clues the strongest speaks for a passage, so that repeating one adds nothing. A clue that quotes the text
-    has a peak far above any question's, wherever it came from: it may be louder than the query by the square root only.
+    Of several voices the strongest speaks for a passage, so that repeating one adds nothing. One that quotes the text has
+    a peak far above any question's, wherever it came from: it may be louder than the query by the square root only. And it
+    is heard best where the query, too, finds something around: a clue to another question points elsewhere.
+
+    Args:
+        own: What each passage says to the query by itself.
+        around: What its neighbourhood says.
+        voices: Of each clue and each of its sentences the scores, and the clue's weight.
     """
     loudest = np.full_like(own, -np.inf)
-    for clue, weight in zip(clues, weights, strict=True):
-        louder = float(clue.max()) / max(float(own.max()), 1e-9)
-        heard = clue / np.sqrt(louder) if louder > 1 else clue
-        loudest = np.maximum(loudest, np.log(weight) + np.minimum(heard, _HIGHEST))
+    for scores, weight in voices:
+        louder = float(scores.max()) / max(float(own.max()), 1e-9)
+        heard = scores / np.sqrt(louder) if louder > 1 else scores
+        loudest = np.maximum(loudest, np.log(weight) + np.minimum(HEARD * heard, _HIGHEST))
+    loudest += AGREEMENT * np.clip(standardize(around), -_FARTHEST, _FARTHEST)
     return standardize(np.logaddexp(np.minimum(own, _HIGHEST), loudest))
 
 

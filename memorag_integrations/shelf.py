@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from itertools import repeat
 from typing import Any
@@ -195,6 +196,7 @@ def fingerprint_of(stored: Mapping[str, Any]) -> EmbedderFingerprint:
     return EmbedderFingerprint(stored["name"], stored["dimension"], tuple(stored["probe"]))
 
 
+@cache
 def _version() -> str:
     try:
         return version("memorag-integrations")

@@ -13,9 +13,11 @@ from memorag_integrations.clues import Grounding
 from memorag_integrations.contracts import Candidates, Signals
 from memorag_integrations.errors import InputError
 from memorag_integrations.fusion import (
+    Lead,
     activate,
     build_kernel,
     clue_weights,
+    join,
     kernel,
     placed,
     rank,
@@ -157,7 +159,7 @@ def test_constant_input_prefers_nothing(case, fusion):
     case.bm25[:], case.dense[:] = 2.5, 0.3
     scores = case.scores(fusion)
     assert not scores.own.any()
-    assert not rank(scores, [], [], fusion).any()
+    assert not rank(scores, [], fusion).any()
 
 
 @given(cases(), FUSIONS, st.randoms())
@@ -165,15 +167,15 @@ def test_the_order_of_documents_changes_no_score(case, fusion, random):
     order = list(range(len(case.sizes)))
     random.shuffle(order)
     other, rows = case.permuted(order)
-    fused = rank(case.scores(fusion), [], [], fusion)
-    np.testing.assert_allclose(rank(other.scores(fusion), [], [], fusion), fused[rows], atol=1e-4)
+    fused = rank(case.scores(fusion), [], fusion)
+    np.testing.assert_allclose(rank(other.scores(fusion), [], fusion), fused[rows], atol=1e-4)
 
 
 @given(cases(most=1), FUSIONS)
 def test_one_document_has_no_document_term(case, fusion):
     without = Fusion(**{**vars(fusion), "document_weight": 0.0})
     np.testing.assert_allclose(
-        rank(case.scores(fusion), [], [], fusion), rank(case.scores(without), [], [], without), atol=1e-5
+        rank(case.scores(fusion), [], fusion), rank(case.scores(without), [], without), atol=1e-5
     )
 
 
@@ -214,23 +216,52 @@ def test_the_document_term_is_continuous_in_the_number_of_documents(n):
 def test_clues_that_weigh_nothing_are_as_if_they_were_not_there(case, fusion):
     query = case.scores(fusion)
     other = Case(case.sizes, case.lengths, case.bm25[::-1].copy(), case.dense[::-1].copy()).scores(fusion)
-    alone = rank(query, [], [], fusion)
-    np.testing.assert_array_equal(rank(query, [other], [0.0], fusion), alone)
-    np.testing.assert_array_equal(rank(query, [other, other], [0.0, 0.0], fusion), alone)
+    alone = rank(query, [], fusion)
+    np.testing.assert_array_equal(rank(query, [Lead(other, weight=0.0)], fusion), alone)
+    np.testing.assert_array_equal(rank(query, [Lead(other, [other], 0.0), Lead(other, weight=0.0)], fusion), alone)
 
 
 @given(cases(), FUSIONS)
-def test_a_clue_that_says_what_the_query_says_changes_nothing(case, fusion):
+def test_saying_a_thing_twice_adds_nothing(case, fusion):
     query = case.scores(fusion)
-    np.testing.assert_allclose(rank(query, [query], [0.7], fusion), rank(query, [], [], fusion), atol=1e-4)
+    other = Case(case.sizes, case.lengths, case.bm25[::-1].copy(), case.dense[::-1].copy()).scores(fusion)
+    once = rank(query, [Lead(other, weight=0.7)], fusion)
+    np.testing.assert_array_equal(rank(query, [Lead(other, [other], 0.7), Lead(other, weight=0.5)], fusion), once)
+
+
+def test_each_sentence_of_a_clue_speaks_for_a_place_of_its_own():
+    def at(*rows):
+        hit = np.zeros(12, np.float32)
+        hit[list(rows)] = 1
+        return Case([12], np.full(12, 1000), hit, hit).scores(Fusion())
+
+    query, whole = at(0), at(1)
+    bare = rank(query, [Lead(whole, weight=0.8)], Fusion())
+    told = rank(query, [Lead(whole, [at(5), at(10)], 0.8)], Fusion())
+    assert told[5] - told[7] > bare[5] - bare[7]
+    assert told[10] - told[7] > bare[10] - bare[7]
+
+
+def test_a_clue_is_heard_best_where_the_query_finds_something_around():
+    hit = np.zeros(20, np.float32)
+    hit[[1, 2, 4]] = 1
+    query = Case([20], np.full(20, 1000), hit, hit).scores(Fusion())
+    both = np.zeros(20, np.float32)
+    both[[3, 16]] = 1
+    clue = Case([20], np.full(20, 1000), both, both).scores(Fusion())
+    assert query.own[3] == query.own[16]
+    joined = join(
+        np.asarray(query.own, float), np.asarray(query.activation, float), [(np.asarray(clue.own, float), 0.5)]
+    )
+    assert joined[3] > joined[16] > joined[12]
 
 
 def test_a_clue_lifts_what_it_speaks_of():
     case = Case([3, 3, 3], np.full(9, 1000), np.eye(9, dtype=np.float32)[0], np.eye(9, dtype=np.float32)[0])
     clue = Case([3, 3, 3], np.full(9, 1000), np.eye(9, dtype=np.float32)[4], np.eye(9, dtype=np.float32)[4])
     query, said = case.scores(Fusion()), clue.scores(Fusion())
-    before = rank(query, [], [], Fusion())
-    light, heavy = (rank(query, [said], [weight], Fusion()) for weight in (0.2, 0.9))
+    before = rank(query, [], Fusion())
+    light, heavy = (rank(query, [Lead(said, weight=weight)], Fusion()) for weight in (0.2, 0.9))
     assert before[4] < light[4] < heavy[4]
     assert heavy.argmax() == 0, "the query's own hit stays first while the clue weighs less"
 
@@ -261,7 +292,7 @@ def test_dense_weight_goes_from_bm25_to_dense(case):
 @given(cases(), FUSIONS)
 def test_the_ranking_is_the_better_of_own_and_neighbourhood(case, fusion):
     scores = case.scores(fusion)
-    fused = rank(scores, [], [], fusion)
+    fused = rank(scores, [], fusion)
     assert fused.dtype == np.float32
     assert np.isfinite(fused).all()
     assert (fused >= scores.activation).all()
@@ -274,14 +305,14 @@ def test_extreme_scores_do_not_overflow():
     bm25[7] = 1e30
     case = Case([n], np.full(n, 1000), bm25, bm25)
     with np.errstate(all="raise", under="ignore"):
-        fused = rank(case.scores(Fusion(sharpness=10.0)), [], [], Fusion(sharpness=10.0))
+        fused = rank(case.scores(Fusion(sharpness=10.0)), [], Fusion(sharpness=10.0))
     assert np.isfinite(fused).all()
     assert fused.argmax() == 7
 
 
 def test_no_candidates_have_no_scores():
     case = Case([], np.array([1000]), np.array([], dtype=np.float32), np.array([], dtype=np.float32))
-    assert rank(case.scores(Fusion()), [], [], Fusion()).size == 0
+    assert rank(case.scores(Fusion()), [], Fusion()).size == 0
 
 
 @pytest.mark.parametrize("sharpness", [0.25, 10, 100])

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from memorag_integrations.clues import Recall, Usage
 from memorag_integrations.contracts import Completion
 from memorag_integrations.documents import Document, Shard
+from memorag_integrations.engine import MemoRAG
 from memorag_integrations.errors import Cancelled, InputError, LLMError
 from memorag_integrations.memories.asked import AskedMemory
 from memorag_integrations.memories.llm import LLMMemory
@@ -403,3 +404,34 @@ async def test_prompts_are_written_and_clues_placed_off_the_event_loop(monkeypat
     assert (await memory.arecall(["How much?"], scores=[]))[0].clues
     assert len(ran_on) == 2
     assert threading.main_thread() not in ran_on
+
+
+def test_clues_of_several_memories_compete_on_one_scale_and_name_their_document() -> None:
+    """A memory sure of what is beside the point loses to one that is less sure of what was asked."""
+    texts = {
+        "sea": "The trawler struck the reef at night. " + "Gulls cried over it. " * 30,
+        "mill": "The miller sold flour. " + "The wheel turned and turned. " * 30,
+        "fair": "The fair came in May. " + "Horses were traded. " * 30,
+    }
+    beside = ["The miller sold flour.", "The wheel turned and turned.", "The fair came in May.", "Horses were traded."]
+
+    def script(prompt: str) -> str:
+        if "trawler" in text_of(prompt):
+            return json.dumps(
+                {"spans": [], "questions": ["When did the trawler strike the hidden reef?"], "answer": ""}
+            )
+        return json.dumps(
+            {"spans": [span for span in beside if span in text_of(prompt)], "questions": [], "answer": ""}
+        )
+
+    model = LLMMemory(ScriptedLLM(script), context_window=2400)
+    memo = MemoRAG(model, clues=2, passage_size=100)
+    memo.memorize([Document(text, id) for id, text in texts.items()], progress=False)
+    assert len(memo.corpus.memories) > 1
+    recall = memo.recall("When did the trawler strike?")
+    assert recall.clues[0].text == "When did the trawler strike the hidden reef?"
+    assert recall.clues[0].document_id == "sea"
+    assert len(recall.clues) == 2
+    weights = [clue.weight for clue in recall.clues]
+    assert weights == sorted(weights, key=lambda weight: -(weight or 0))
+    assert asyncio.run(memo.arecall("When did the trawler strike?")).clues == recall.clues

@@ -142,7 +142,7 @@ class Index:
         best = [rows[np.argsort(-self.terms.score(numbers)[rows], kind="stable")[:PICK]] for numbers in texts]
         if self.vectors is not None and vectors is not None:
             if allowed is None:
-                best += list(self.vectors.search(vectors, PICK))
+                best += self.vectors.search(vectors, PICK)
             else:
                 best += list(rows[np.argsort(-self.vectors.score(vectors, rows), axis=1, kind="stable")[:, :PICK]])
         picked = np.flatnonzero(np.isin(self._document, self._document[np.concatenate(best)]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from ..clues import Clue, Grounding, Recall
 from ..contracts import Config, Floats, Memory, MemoryModel, Progress, Scores
 from ..documents import Shard
 from ..errors import Cancelled, InputError
+from ..sentences import sentences
 from .files import broken, read_memory, write_memory
 
 _CHARACTERS_PER_TOKEN = 4
@@ -135,11 +135,8 @@ def sharpest_span(text: str, query: str) -> tuple[int, int]:
     Runs of characters, not words, so that word forms and scripts without blanks need no care.
     """
     wanted = _runs(query)
-    spans = [match.span() for match in _SENTENCE.finditer(text)] or [(0, len(text))]
+    spans = sentences(text) or [(0, len(text))]
     return max(spans, key=lambda span: len(wanted & _runs(text[slice(*span)])))
-
-
-_SENTENCE = re.compile(r"\S(?:[^.!?。！？\n]|[.!?](?!\s)|\n(?!\s*\n)){0,400}[.!?。！？]?")
 
 
 def _runs(text: str) -> set[str]:
