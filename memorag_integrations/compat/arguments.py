@@ -21,15 +21,15 @@ Retrieval = Literal["memorag", "per-clue-union"]
 """Our fusion of query and clues, or one dense search for each and the union of their hits, as the original does."""
 
 
-def refuse_unknown(name: str, constructor: Callable[..., object], unknown: Mapping[str, object]) -> None:
+def refuse_unknown(name: str, call: Callable[..., object], unknown: Mapping[str, object]) -> None:
     """Nothing, where `unknown` is empty.
 
     Raises:
-        InputError: Otherwise, with the arguments that the class `name` has, and the likeliest.
+        InputError: Otherwise, with the arguments that the class or method `name` has, and the likeliest.
     """
     if not unknown:
         return
-    parameters = signature(constructor).parameters.values()
+    parameters = signature(call).parameters.values()
     known = [p.name for p in parameters if p.kind is not Parameter.VAR_KEYWORD and p.name != "self"]
     found = next(iter(unknown))
     near = get_close_matches(found, known, 1)

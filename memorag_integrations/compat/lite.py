@@ -114,12 +114,14 @@ class MemoRAGLite(Pipeline):
         """The answer from the gists alone."""
         return self._formed.answer(query, max_tokens=max_new_tokens).text
 
-    def recall(self, query: str) -> str:
-        """Text clues: passages to look up, one a line."""
+    def recall(self, query: str, **unknown: Any) -> str:
+        """Text clues: passages to look up, one a line. One reply holds these, the questions and a draft answer."""
+        refuse_unknown("MemoRAGLite.recall", MemoRAGLite.recall, unknown)
         return "\n".join(clue.text for clue in self.memo.recall(query).clues if clue.kind == "span")
 
-    def rewrite(self, query: str) -> str:
+    def rewrite(self, query: str, **unknown: Any) -> str:
         """Surrogate questions, one a line."""
+        refuse_unknown("MemoRAGLite.rewrite", MemoRAGLite.rewrite, unknown)
         return "\n".join(clue.text for clue in self.memo.recall(query).clues if clue.kind == "question")
 
     def summarize(self, max_new_tokens: int = 512) -> str:

@@ -112,12 +112,13 @@ class Memory(Model):
         assert isinstance(memory, PromptedMemory)
         return memory
 
-    def memorize(self, context: str) -> None:
+    def memorize(self, context: str, **unknown: Any) -> None:
         """Read a text once. One beyond a beacon checkpoint's reach is refused; of another it is read in parts.
 
         Raises:
-            InputError: For anything but a text, or a blank one.
+            InputError: For anything but a text, a blank one, or an unknown argument.
         """
+        refuse_unknown("Memory.memorize", Memory.memorize, unknown)
         self.memo.memorize(as_document(context))
 
     def save(self, path: str | Path) -> None:

@@ -6,6 +6,7 @@ import http.server
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,11 +76,17 @@ def handler(server: Server) -> type[http.server.BaseHTTPRequestHandler]:
     return Handler
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
+@contextmanager
+def serving() -> Iterator[Server]:
     state = Server()
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler(state)) as http_server:
         state.url = f"http://127.0.0.1:{http_server.server_port}"
         threading.Thread(target=http_server.serve_forever, daemon=True).start()
         yield state
         http_server.shutdown()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as state:
+        yield state

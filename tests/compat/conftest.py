@@ -19,6 +19,14 @@ CONTEXT = "\n\n".join([LIGHTHOUSE, BAKERY, RIVER])
 QUERY = "Why did the trawler strike the reef?"
 
 
+def make_instruct(folder: Path) -> Path:
+    make_checkpoint(folder, "llama", trained=False, max_position_embeddings=16384)
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    plain = {key: value for key, value in config.items() if not key.startswith("beacon_") and key != "auto_map"}
+    (folder / "config.json").write_text(json.dumps(plain), "utf-8")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def beacon(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A memory checkpoint: beacon_* keys in its config.json."""
@@ -28,12 +36,7 @@ def beacon(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def instruct(tmp_path_factory: pytest.TempPathFactory) -> str:
     """An ordinary instruct checkpoint."""
-    folder = tmp_path_factory.mktemp("instruct") / "checkpoint"
-    make_checkpoint(folder, "llama", trained=False, max_position_embeddings=16384)
-    config = json.loads((folder / "config.json").read_text("utf-8"))
-    plain = {key: value for key, value in config.items() if not key.startswith("beacon_") and key != "auto_map"}
-    (folder / "config.json").write_text(json.dumps(plain), "utf-8")
-    return str(folder)
+    return str(make_instruct(tmp_path_factory.mktemp("instruct") / "checkpoint"))
 
 
 @pytest.fixture(scope="session")

@@ -62,7 +62,9 @@ def test_a_failure_that_passes_is_asked_again(agent: Agent, server: Server):
 
 def test_what_the_provider_says_comes_through_and_the_key_does_not(agent: Agent, server: Server):
     server.failures = [401]
-    with pytest.raises(LLMError, match=r"deepseek deepseek-chat could not be asked: .*the model is overloaded") as error:
+    with pytest.raises(
+        LLMError, match=r"deepseek deepseek-chat could not be asked: .*the model is overloaded"
+    ) as error:
         agent.generate("hi!")
     assert "secret" not in str(error.value) + repr(agent)
     assert len(server.requests) == 1

@@ -39,6 +39,15 @@ def test_an_unknown_argument_is_named_and_the_known_are(beacon: str, name: str):
     assert ("temperature" if name == "Agent" else "cache_dir") in str(error.value)
 
 
+def test_an_unknown_argument_of_a_call(beacon: str):
+    with pytest.raises(InputError, match=r"Memory\.memorize has no argument 'max_length'\. It has context\."):
+        Memory(beacon).memorize(CONTEXT, max_length=100)
+    lite = MemoRAGLite(customized_gen_model=Echo(), ret_model_name_or_path=TINY)
+    for name in ("recall", "rewrite"):
+        with pytest.raises(InputError, match=rf"MemoRAGLite\.{name} has no argument 'max_new_tokens'\. It has query\."):
+            getattr(lite, name)(QUERY, max_new_tokens=9)
+
+
 @pytest.mark.parametrize(
     ("wrong", "meant"), [("ret_hits", "ret_hit"), ("beacon_ratios", "beacon_ratio"), ("load_in_4bits", "load_in_4bit")]
 )
