@@ -98,7 +98,10 @@ def opened(store: Store, state: State, embedder: str | Embedder | None, memory: 
         config, fingerprint = state.meta["memory"]["config"], state.meta["memory"]["fingerprint"]
     checked = _embedder(made_by, resolve_embedder(embedder))
     given = registry.memory_by_name(memory) if isinstance(memory, str) else memory
-    return Opened(settings, Shelf(store, cached(_memory_model(config, fingerprint, given)), checked))
+    shelf = Shelf(store, cached(_memory_model(config, fingerprint, given)), checked)
+    if checked is not None:
+        checked.late = shelf.keep_late
+    return Opened(settings, shelf)
 
 
 def restored(shelf: Shelf, state: State, before: Corpus) -> tuple[Corpus, int]:

@@ -5,7 +5,8 @@ memorag.sqlite3                application id "MRAG", user version = FORMAT
   documents(…)                 number, place in the order, id, text, metadata, host, language, what cut it, its terms, seals
   passages(…)                  by document and place: id, range, text where it is no slice, metadata, host, terms, vector
   vectors(space, key, …)       float32, little-endian, by space and SHA-256 of the passage's text, with a seal each
-  spaces(number, fingerprint)  of the embedders the vectors are from
+  spaces(number, fingerprint)  of the embedders the vectors are from; with 0 dimensions they are its lexical weights:
+                               numbers of tokens, uint32, then what each weighs, float32
   shards(…)                    documents of each memory, hash of their texts, the memory's folder if it has one
 """
 

@@ -211,7 +211,7 @@ class Persisting:
             logger.info("Nothing to reuse in %s: %s", folder, error)
             return
         if self.embedder is not None:
-            self.embedder.keep(stored.corpus.vectors)
+            self.embedder.keep(stored.corpus.vectors, None if stored.embedder is None else stored.embedder.weights)
         self._corpus = self._corpus or stored.corpus
 
     def info(self) -> dict[str, Any]:

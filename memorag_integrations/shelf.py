@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from itertools import repeat
@@ -16,13 +16,14 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from . import memory_files
-from .contracts import EmbedderFingerprint, Floats, Memory, MemoryModel
+from .contracts import EmbedderFingerprint, Floats, LexicalWeights, Memory, MemoryModel
 from .corpus import Corpus, Depot
 from .documents import Document, Passage, Shard, text_hash
-from .errors import MemoryModelError
+from .errors import MemoryModelError, StoreError
 from .fusion import Fusion
 from .index.embedders import CheckedEmbedder
 from .index.entries import Entry
+from .index.lexical import pack_weights, unpack_weights
 from .index.terms import Vocabulary
 from .rows import DocumentRow, PassageRow, ShardRow, pack_terms, to_json
 from .store import Store
@@ -50,20 +51,48 @@ class Shelf(Depot):
     embedder: CheckedEmbedder | None
 
     def vectors(self, keys: Sequence[str]) -> dict[str, Floats]:
+        """Those of these vectors that the store has; the embedder gets the lexical weights that lie beside them."""
         if self.embedder is None or not keys:
             return {}
+        if self.embedder.lexical is not None:
+            self._read_weights([key for key in keys if key not in self.embedder.weights])
         space = self.store.space(self._same)
         return {} if space is None else read_vectors(self.store, space, keys, self.embedder.dimension)
 
     def keep_vectors(self, vectors: Mapping[str, Floats]) -> None:
         if self.embedder is not None:
+            self.weights_space(vectors)  # first: vectors that are there are not encoded again, for their weights either
             self.space(vectors)
+
+    def keep_late(self, weights: Mapping[str, LexicalWeights]) -> None:
+        """Keep lexical weights that a query had to have read, if the store can be written to now."""
+        try:
+            replace(self, store=replace(self.store, wait=0.0)).weights_space(weights)
+        except StoreError as error:
+            logger.info("Lexical weights are not kept in %s: %s", self.store.folder, error)
 
     def space(self, vectors: Mapping[str, Floats]) -> int:
         """The number of the embedder's space in the store, with these vectors in it."""
         assert self.embedder is not None
         stored = {bytes.fromhex(key): vector.astype("<f4").tobytes() for key, vector in vectors.items()}
         return self.store.keep_vectors(asdict(self.embedder.fingerprint), self._same, stored)
+
+    def weights_space(self, keys: Iterable[str]) -> int | None:
+        """The number of the lexical weights' space, with those of these texts in it that the embedder has; None where it
+        has none at all."""
+        assert self.embedder is not None
+        if self.embedder.lexical is None:
+            return None
+        known = {
+            bytes.fromhex(key): pack_weights(self.embedder.weights[key]) for key in keys if key in self.embedder.weights
+        }
+        return self.store.keep_vectors(asdict(of_weights(self.embedder.fingerprint)), self._same_weights, known)
+
+    def packed_weights(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Those of these lexical weights that the embedder has."""
+        assert self.embedder is not None
+        known = self.embedder.weights
+        return {key: pack_weights(known[key.hex()]) for key in keys if key.hex() in known}
 
     def memory(self, shard: Shard) -> Memory | None:
         name = memory_name(self.model, shard)
@@ -80,6 +109,15 @@ class Shelf(Depot):
         if memory.nbytes:
             memory_files.keep(self.store.folder, memory_name(self.model, shard), memory.save)
 
+    def spaces(self, corpus: Corpus) -> dict[int, Callable[[Sequence[bytes]], Mapping[bytes, bytes]]]:
+        """For each space that the corpus writes into, what gives its vectors."""
+        if self.embedder is None:
+            return {}
+        given: dict[int, Callable[[Sequence[bytes]], Mapping[bytes, bytes]]] = {self.space({}): corpus_vectors(corpus)}
+        if (weights := self.weights_space([])) is not None:
+            given[weights] = self.packed_weights
+        return given
+
     def shards(self, corpus: Corpus) -> list[ShardRow]:
         """The rows of a corpus's shards, their memories kept."""
         rows = []
@@ -90,8 +128,19 @@ class Shelf(Depot):
             rows.append(ShardRow(ids, shard.content_hash, name))
         return rows
 
+    def _read_weights(self, keys: Sequence[str]) -> None:
+        assert self.embedder is not None
+        space = self.store.space(self._same_weights)
+        if space is not None and keys:
+            stored = self.store.vectors(space, [bytes.fromhex(key) for key in dict.fromkeys(keys)])
+            self.embedder.weights.update({key.hex(): unpack_weights(packed) for key, packed in stored.items()})
+
     def _same(self, fingerprint: Mapping[str, Any]) -> bool:
         return self.embedder is not None and fingerprint_of(fingerprint).same_space(self.embedder.fingerprint)
+
+    def _same_weights(self, fingerprint: Mapping[str, Any]) -> bool:
+        assert self.embedder is not None
+        return fingerprint_of(fingerprint).same_space(of_weights(self.embedder.fingerprint))
 
 
 def commit(shelf: Shelf, corpus: Corpus, settings: Settings, expected: int | None) -> int | None:
@@ -105,12 +154,18 @@ def commit(shelf: Shelf, corpus: Corpus, settings: Settings, expected: int | Non
         lambda id: row_of(corpus.entries[id], vocabulary),
         shards,
         expected=expected,
-        space=None if embedder is None else shelf.space({}),
-        vectors=lambda keys: {
-            bytes.fromhex(key): vector.astype("<f4").tobytes()
-            for key, vector in corpus.index.vectors_of([key.hex() for key in keys]).items()
-        },
+        vectors=shelf.spaces(corpus),
     )
+
+
+def corpus_vectors(corpus: Corpus) -> Callable[[Sequence[bytes]], dict[bytes, bytes]]:
+    """What gives those of a corpus's vectors that it is asked for, as a store keeps them."""
+
+    def given(keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        found = corpus.index.vectors_of([key.hex() for key in keys])
+        return {bytes.fromhex(key): vector.astype("<f4").tobytes() for key, vector in found.items()}
+
+    return given
 
 
 def describe(settings: Settings, model: MemoryModel, embedder: CheckedEmbedder | None) -> dict[str, Any]:
@@ -190,6 +245,11 @@ def read_vectors(store: Store, space: int, keys: Sequence[str], dimension: int) 
 
 def memory_name(model: MemoryModel, shard: Shard) -> str:
     return text_hash(model.fingerprint, shard.content_hash)[:40]
+
+
+def of_weights(fingerprint: EmbedderFingerprint) -> EmbedderFingerprint:
+    """The space of an embedder's lexical weights: without dimensions, so that no vectors' space is the same."""
+    return replace(fingerprint, name=f"{fingerprint.name} lexical weights", dimension=0)
 
 
 def fingerprint_of(stored: Mapping[str, Any]) -> EmbedderFingerprint:

@@ -119,6 +119,12 @@ class Store:
                 return {key: vector for key, vector in format1.read(database)[1].items() if key in set(keys)}
             return _vectors(database, space, keys)
 
+    def broken(self, space: int) -> int:
+        """How many vectors of a space are not as they were written."""
+        with reading(self.folder) as (database, _):
+            rows = database.execute("SELECT key, vector, seal FROM vectors WHERE space = ?", (space,))
+            return sum(seal((key, vector)) != stored for key, vector, stored in rows)
+
     def space(self, same: Names) -> int | None:
         """The number of the embedder's space that `same` says yes to, by its fingerprint."""
         with reading(self.folder) as (database, version):
@@ -162,8 +168,7 @@ class Store:
         shards: Sequence[ShardRow],
         *,
         expected: int | None,
-        space: int | None = None,
-        vectors: Callable[[Sequence[bytes]], Mapping[bytes, bytes]] = lambda keys: {},
+        vectors: Mapping[int, Callable[[Sequence[bytes]], Mapping[bytes, bytes]]],
     ) -> int | None:
         """Make these documents and shards the state; only what differs is written. The new generation.
 
@@ -174,8 +179,7 @@ class Store:
             shards: All of them.
             expected: The generation that this state was made from: None is returned, and nothing written, where the
                 store has gone on since. None for whatever there is.
-            space: Of the vectors that passages name.
-            vectors: Gives those that are not in the store.
+            vectors: For each space, what gives those that passages name and the store lacks.
 
         Raises:
             StoreError: Where another writer holds it, or the disk refuses; the store is what it was.
@@ -187,8 +191,8 @@ class Store:
             if digest != _digest(database):
                 raise damaged(self.folder, "its state is not the one that was written")
             keys = _put_documents(database, seals, row)
-            if space is not None:
-                _put_vectors(database, space, vectors(_missing(database, space, keys)))
+            for space, lacking in vectors.items():
+                _put_vectors(database, space, lacking(_missing(database, space, keys)))
             _put_shards(database, shards)
             _put_meta(database, meta)
             _put_state(database, generation + 1)

@@ -15,7 +15,7 @@ from .documents import Splitter
 from .errors import MemoryModelError, StoreError
 from .progress import reporting
 from .rows import State
-from .shelf import Shelf, fingerprint_of, row_of
+from .shelf import Shelf, corpus_vectors, fingerprint_of, of_weights, row_of
 from .store import Examination, Store
 
 
@@ -26,7 +26,7 @@ class Repair:
     Args:
         dropped: Ids of documents that were not as they were written and are gone.
         terms: Documents whose terms were made again.
-        encoded: Passages whose vectors were made again.
+        encoded: Passages whose vectors or lexical weights were made again.
         formed: Memories that were formed again.
     """
 
@@ -58,6 +58,8 @@ def verify(folder: str | Path) -> list[str]:
         problems.append("The list of documents, memories and settings is not the one that was written.")
     if lost := _lost_vectors(folder, found):
         problems.append(f"{lost} vectors are lost or broken. The embedder can make them again.")
+    if broken := _broken_weights(folder, found):
+        problems.append(f"The lexical weights of {broken} passages are broken. The embedder can make them again.")
     for name in dict.fromkeys(row.folder for row in state.shards if row.folder):
         try:
             memory_files.check(folder, name)
@@ -134,17 +136,34 @@ def _rebuilt(opened: bundle.Opened, found: Examination, progress: Progress) -> t
         Splitter(settings.passage_size), shelf.model, shelf.embedder, settings.language, shelf, progress, None
     )
     corpus, change = reviser.revise(sound, list(sound.entries.values()), None)
+    _weigh(shelf, corpus, progress)
     encoded = 0 if shelf.embedder is None else shelf.embedder.encoded
     return corpus, Repair(tuple(found.lost), len(state.broken_terms), encoded, change.formed)
+
+
+def _weigh(shelf: Shelf, corpus: Corpus, progress: Progress) -> None:
+    """Make again the lexical weights that are not whole."""
+    embedder = shelf.embedder
+    if embedder is None or embedder.lexical is None:
+        return
+    every = [pair for entry in corpus.entries.values() for pair in zip(entry.keys, entry.passages, strict=True)]
+    if missing := {key: passage.text for key, passage in every if key not in embedder.weights}:
+        embedder.embed_passages(missing, progress)
+        embedder.forget()
 
 
 def _rewrite(shelf: Shelf, state: State, corpus: Corpus) -> None:
     vocabulary, embedder = corpus.index.terms.vocabulary, shelf.embedder
     rows = {id: row_of(entry, vocabulary) for id, entry in corpus.entries.items()}
-    vectors = {bytes.fromhex(key): vector.tobytes() for key, vector in corpus.vectors.items()}
-    spaces = {} if embedder is None else {1: json.dumps(asdict(embedder.fingerprint))}
+    keys = [bytes.fromhex(key) for entry in corpus.entries.values() for key in entry.keys]
+    vectors: dict[int, dict[bytes, bytes]] = {}
+    spaces: dict[int, str] = {}
+    if embedder is not None:
+        vectors[1], spaces[1] = corpus_vectors(corpus)(keys), json.dumps(asdict(embedder.fingerprint))
+    if embedder is not None and embedder.lexical is not None:
+        vectors[2], spaces[2] = shelf.packed_weights(keys), json.dumps(asdict(of_weights(embedder.fingerprint)))
     written = State(state.generation + 1, state.meta, list(rows), rows, shelf.shards(corpus))
-    shelf.store.rewrite(written, {1: vectors} if embedder is not None else {}, spaces)
+    shelf.store.rewrite(written, vectors, spaces)
 
 
 def _lost_vectors(folder: Path, found: Examination) -> int:
@@ -155,6 +174,15 @@ def _lost_vectors(folder: Path, found: Examination) -> int:
     store, own = Store(folder), fingerprint_of(maker["fingerprint"])
     space = store.space(lambda fingerprint: fingerprint_of(fingerprint).same_space(own))
     return len(keys) if space is None else len(keys) - len(store.vectors(space, sorted(keys)))
+
+
+def _broken_weights(folder: Path, found: Examination) -> int:
+    maker = found.state.meta["embedder"]
+    if maker is None:
+        return 0
+    store, own = Store(folder), of_weights(fingerprint_of(maker["fingerprint"]))
+    space = store.space(lambda fingerprint: fingerprint_of(fingerprint).same_space(own))
+    return 0 if space is None else store.broken(space)
 
 
 def _size(folder: Path) -> int:

@@ -1,14 +1,22 @@
 """Learned lexical weights beside BM25 or in its place."""
 
+import shutil
+import sqlite3
+from contextlib import closing
+
 import numpy as np
 import pytest
 
-from memorag_integrations import BGEM3Embedder, MemoRAG
-from memorag_integrations.contracts import LexicalEmbedder, LexicalWeights
+from memorag_integrations import BGEM3Embedder, Document, MemoRAG
+from memorag_integrations.contracts import EmbedderFingerprint, LexicalEmbedder, LexicalWeights
+from memorag_integrations.documents import text_hash
 from memorag_integrations.errors import EmbedderError, InputError
 from memorag_integrations.flagembedding import load_m3
+from memorag_integrations.index import embedders
 from memorag_integrations.index.embedders import CheckedEmbedder
-from memorag_integrations.index.lexical import LexicalMatrix
+from memorag_integrations.index.lexical import LexicalMatrix, pack_weights, unpack_weights
+from memorag_integrations.store import DATABASE, Store
+from memorag_integrations.upkeep import Repair, compact, repair, verify
 from tests.bge_checkpoint import make_m3
 from tests.conftest import HashEmbedder
 
@@ -16,12 +24,17 @@ QUERY = "Why did the trawler strike the reef?"
 
 
 class WordWeights(HashEmbedder, LexicalEmbedder):
-    """Letters as tokens, their counts as weights; counts what it reads."""
+    """Letters as tokens, their counts as weights; remembers what it reads."""
 
     def __init__(self, lexical="instead", wrong=None):
         super().__init__()
         self._lexical, self.wrong = lexical, wrong
         self.read = []
+        self.encoded = []
+
+    def _embed(self, texts):
+        self.encoded += texts
+        return super()._embed(texts)
 
     @property
     def lexical(self):
@@ -122,15 +135,150 @@ def test_what_changes_is_read_alone(documents):
     assert embedder.read == ["A trawler called again.", "trawler"]
 
 
-def test_a_loaded_corpus_reads_its_passages_once_more_and_says_so(documents, tmp_path, caplog):
-    memo = memorized(WordWeights(), documents)
-    memo.save(tmp_path)
-    loaded = MemoRAG.load(tmp_path, embedder=WordWeights())
+# ── in a store ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+PROBE = EmbedderFingerprint.PROBE
+
+
+def stored(folder, documents, embedder=None):
+    memo = memorized(embedder or WordWeights(), documents)
+    memo.save(folder)
+    return memo
+
+
+def weights_in(folder):
+    """Those of the texts in a store, by key."""
+    with closing(sqlite3.connect(folder / DATABASE)) as database:
+        [(number,)] = database.execute("SELECT number FROM spaces WHERE fingerprint LIKE '%lexical weights%'")
+        return dict(database.execute("SELECT key, vector FROM vectors WHERE space = ?", (number,)))
+
+
+def keys_of(memo):
+    return {bytes.fromhex(text_hash(passage.text)) for passage in memo.corpus.index.passages}
+
+
+@pytest.mark.parametrize("read", [MemoRAG.load, MemoRAG.open])
+def test_a_corpus_out_of_a_store_encodes_nothing(documents, tmp_path, caplog, read):
+    memo, embedder = stored(tmp_path, documents), WordWeights()
+    loaded = read(tmp_path, embedder=embedder)
     assert loaded.retrieve(QUERY) == memo.retrieve(QUERY)
+    assert embedder.encoded == [PROBE, QUERY]
+    assert "lexical weights" not in caplog.text
+
+
+def test_weights_come_back_to_the_bit(tmp_path, documents):
+    folder = make_m3(tmp_path / "m3")
+    memo = stored(tmp_path / "store", documents, BGEM3Embedder(str(folder), device="cpu", lexical="beside"))
+    loaded = MemoRAG.load(tmp_path / "store")
+    assert set(loaded.embedder.weights) == set(memo.embedder.weights)
+    for key, row in memo.embedder.weights.items():
+        np.testing.assert_array_equal(loaded.embedder.weights[key].tokens, row.tokens)
+        np.testing.assert_array_equal(loaded.embedder.weights[key].weights, row.weights)
+    assert loaded.retrieve(QUERY) == memo.retrieve(QUERY)
+    np.testing.assert_array_equal(unpack_weights(pack_weights(weights())).tokens, [])
+
+
+def test_changes_keep_the_weights_of_what_is_new(documents, tmp_path):
+    embedder = WordWeights()
+    with MemoRAG.open(tmp_path, embedder=embedder) as memo:
+        memo.add(documents, progress=False)
+        other = MemoRAG.open(tmp_path, embedder=(reader := WordWeights()))
+        reader.encoded.clear()
+        memo.add(Document("A trawler called again.", id="new"), progress=False)
+        memo.replace(Document("A trawler never called again.", id="new"), progress=False)
+        assert keys_of(memo) < set(weights_in(tmp_path)), "and of what was there before, until compact"
+        assert other.reload()
+        assert other.retrieve(QUERY, 20) == memo.retrieve(QUERY, 20)
+        assert reader.encoded == [QUERY]
+        embedder.encoded.clear()
+        memo.replace(Document("A trawler called again.", id="new"), progress=False)
+        memo.retrieve(QUERY)
+        assert embedder.encoded == [QUERY], "what the store had is not read again"
+
+
+def test_work_that_was_broken_off_is_not_done_again(documents, tmp_path, monkeypatch):
+    monkeypatch.setattr(embedders, "BATCH", 2)
+
+    class Failing(WordWeights):
+        def embed_lexical(self, texts):
+            if len(self.read) >= 4:
+                raise KeyboardInterrupt
+            return super().embed_lexical(texts)
+
+    with pytest.raises(KeyboardInterrupt):
+        MemoRAG(embedder=Failing(), passage_size=150).memorize(documents, save_dir=tmp_path, progress=False)
+    assert len(weights_in(tmp_path)) == 4
+    memo = MemoRAG(embedder=(embedder := WordWeights()), passage_size=150)
+    memo.memorize(documents, save_dir=tmp_path, progress=False)
+    assert len(embedder.read) == len(keys_of(memo)) - 4
+    memo.retrieve(QUERY)
+    assert len(embedder.read) == len(keys_of(memo)) - 4 + 1
+
+
+def test_a_store_without_weights_opens_and_gets_them_when_first_asked(documents, tmp_path, caplog):
+    memo = memorized(WordWeights(), documents)
+    stored(tmp_path, documents, WordWeights(None))
+    first, second = WordWeights(), WordWeights()
+    assert MemoRAG.load(tmp_path, embedder=first).retrieve(QUERY) == memo.retrieve(QUERY)
+    assert len(first.read) == len(keys_of(memo)) + 1
     assert f"lexical weights of {len(memo.corpus.index)} passages are not at hand" in caplog.text
-    caplog.clear()
-    loaded.retrieve(QUERY)
-    assert not caplog.text
+    assert verify(tmp_path) == []
+    assert MemoRAG.load(tmp_path, embedder=second).retrieve(QUERY) == memo.retrieve(QUERY)
+    assert second.read == [QUERY]
+
+
+def test_where_somebody_writes_a_query_neither_waits_nor_fails(documents, tmp_path):
+    memo = memorized(WordWeights(), documents)
+    stored(tmp_path, documents, WordWeights(None))
+    loaded = MemoRAG.load(tmp_path, embedder=WordWeights())
+    with Store(tmp_path).transaction():
+        assert loaded.retrieve(QUERY) == memo.retrieve(QUERY)
+    loaded.save(tmp_path / "copy")
+    assert set(weights_in(tmp_path / "copy")) == keys_of(memo), "a copy has them"
+
+
+def test_compact_drops_the_weights_of_what_is_gone(documents, tmp_path):
+    memo = stored(tmp_path, documents)
+    assert set(weights_in(tmp_path)) == keys_of(memo)
+    memo.delete(documents[0].id, progress=False)
+    memo.save(tmp_path)
+    assert set(weights_in(tmp_path)) > keys_of(memo)
+    compact(tmp_path)
+    assert set(weights_in(tmp_path)) == keys_of(memo)
+    MemoRAG.load(tmp_path, embedder=(embedder := WordWeights())).retrieve(QUERY)
+    assert embedder.read == [QUERY]
+
+
+def test_broken_weights_are_named_made_again_and_never_used(documents, tmp_path):
+    store = tmp_path / "store"
+    memo = stored(store, documents)
+    with closing(sqlite3.connect(store / DATABASE)) as database:
+        [(number,)] = database.execute("SELECT number FROM spaces WHERE fingerprint LIKE '%lexical weights%'")
+        database.execute(
+            "UPDATE vectors SET vector = zeroblob(16) WHERE space = ? AND key = ?", (number, min(keys_of(memo)))
+        )
+        database.commit()
+    assert verify(store) == ["The lexical weights of 1 passages are broken. The embedder can make them again."]
+    shutil.copytree(store, copy := tmp_path / "copy")
+    assert MemoRAG.load(store, embedder=(embedder := WordWeights())).retrieve(QUERY) == memo.retrieve(QUERY)
+    assert len(embedder.read) == 2, "the broken one and the query"
+    assert verify(store) == []
+    assert repair(copy, embedder=WordWeights(), progress=False) == Repair(encoded=1)
+    assert verify(copy) == []
+    MemoRAG.load(copy, embedder=(embedder := WordWeights())).retrieve(QUERY)
+    assert embedder.read == [QUERY]
+
+
+def test_weights_are_reused_with_the_vectors(documents, tmp_path):
+    stored(tmp_path, documents)
+    memo = MemoRAG(embedder=(embedder := WordWeights()), passage_size=150)
+    memo.reuse(tmp_path)
+    memo.memorize(documents, progress=False)
+    memo.retrieve(QUERY)
+    assert embedder.read == [QUERY]
+
+
+# ── what is refused ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,7 @@ class BGEM3Embedder(Preparing, LexicalEmbedder):
         device: "cpu", "cuda", "cuda:1", "mps"; None picks one.
         batch_size: Most texts of a forward pass.
         lexical: What its learned lexical weights are for: "beside" BM25, "instead" of it, or None for nothing. They come
-            with the vectors, of the same pass; a store keeps the vectors alone, so a loaded corpus reads its passages once
-            more when first asked.
+            with the vectors, of the same pass, and a store keeps them with these.
 
     Raises:
         InputError: For another `lexical`.

@@ -239,6 +239,9 @@ class CheckedEmbedder:
             used, or by `verify`.
     """
 
+    late: Callable[[Mapping[str, LexicalWeights]], None] | None = None
+    """Told of lexical weights that came without their vectors: where the store of the corpus keeps them."""
+
     def __init__(self, embedder: Embedder, expected: EmbedderFingerprint | None = None) -> None:
         self.embedder = embedder
         self.vectors: dict[str, Floats] = {}
@@ -328,17 +331,19 @@ class CheckedEmbedder:
         return self.embedder.lexical if isinstance(self.embedder, LexicalEmbedder) else None
 
     def lexical_passages(self, texts: Sequence[str]) -> list[LexicalWeights]:
-        """The weights of passages. Those that did not come with their vectors in this process (a store keeps the vectors
-        alone) are read again.
-        """
+        """The weights of passages. Those that came neither with their vectors nor out of a store are read again."""
         keys = [text_hash(text) for text in texts]
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in self.weights}
         if missing:
             logger.warning("The lexical weights of %d passages are not at hand, and are read again.", len(missing))
         names = list(missing)
         for at in range(0, len(names), BATCH):
-            _, weights = self._embed([missing[key] for key in names[at : at + BATCH]], self.embedder.embed_passages)
-            self.weights.update(zip(names[at : at + BATCH], weights, strict=True))
+            batch = names[at : at + BATCH]
+            _, weights = self._embed([missing[key] for key in batch], self.embedder.embed_passages)
+            came = dict(zip(batch, weights, strict=True))
+            self.weights.update(came)
+            if self.late is not None:
+                self.late(came)
         return [self.weights[key] for key in keys]
 
     def lexical_queries(self, texts: Sequence[str]) -> list[LexicalWeights]:
@@ -362,9 +367,10 @@ class CheckedEmbedder:
             vectors = plain(texts)
         return check_vectors(vectors, len(texts), self.dimension, self.embedder.name), weights
 
-    def keep(self, vectors: Mapping[str, Floats]) -> None:
-        """Take over vectors known from elsewhere, by `text_hash` of their text."""
+    def keep(self, vectors: Mapping[str, Floats], weights: Mapping[str, LexicalWeights] | None = None) -> None:
+        """Take over vectors and lexical weights known from elsewhere, by `text_hash` of their text."""
         self.vectors.update(vectors)
+        self.weights.update(weights or {})
 
     def forget(self) -> None:
         """Give the vectors away that were kept: the index has them now."""

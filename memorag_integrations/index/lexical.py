@@ -58,6 +58,17 @@ def join(signals: Sequence[Signals], embedder: CheckedEmbedder | None) -> list[S
     return out
 
 
+def pack_weights(weights: LexicalWeights) -> bytes:
+    """Weights as a store keeps them: the tokens' numbers, uint32, then what each weighs, float32; little-endian."""
+    return weights.tokens.astype("<u4").tobytes() + weights.weights.astype("<f4").tobytes()
+
+
+def unpack_weights(packed: bytes) -> LexicalWeights:
+    """What `pack_weights` made bytes of."""
+    half = len(packed) // 2
+    return LexicalWeights(np.frombuffer(packed[:half], dtype="<u4"), np.frombuffer(packed[half:], dtype="<f4"))
+
+
 def check_lexical(weights: Sequence[LexicalWeights], count: int, name: str) -> None:
     """Whether these are lexical weights of so many texts.
 
