@@ -68,6 +68,8 @@ def _remedy(model: str, chain: Sequence[BaseException]) -> str:
     """What to do about an error of the hub's client or of transformers, told by its type and its causes'."""
     from huggingface_hub import errors as hub
 
+    if model.startswith((".", "/", "~")) and not Path(model).expanduser().exists():
+        return "There is no such folder: pass the path of one that holds the model, or a repo id like owner/name."
     if any(isinstance(one, hub.GatedRepoError) for one in chain):
         return (
             f"The repository is gated: accept its terms at https://huggingface.co/{model}, then set HF_TOKEN or run "

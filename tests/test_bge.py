@@ -1,11 +1,7 @@
 """BGE-M3 through FlagEmbedding, on a tiny checkpoint in its layout, against transformers and against itself."""
 
-import http.server
 import json
-import os
 import pickle
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -185,66 +181,6 @@ def test_what_the_model_says_when_it_fails_is_what_is_said(folder, m3):
     finally:
         hook.remove()
     assert isinstance(caught.value.__cause__, RuntimeError)
-
-
-@pytest.mark.parametrize("kind", [BGEM3Embedder, embedders.SentenceTransformerEmbedder])
-def test_a_model_that_is_not_there_offline_says_how_to_pass_a_path(kind, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(EmbedderError, match="Pass the path of a folder that holds it"):
-        kind("nobody/has-this-model").embed_queries(["a"])
-
-
-HUB = """
-from memorag_integrations.errors import MemoRAGError
-from memorag_integrations.index.bge import BGEM3Embedder
-from memorag_integrations.rerankers import CrossEncoderReranker
-for model in ("owner/gated", "owner/nothing"):
-    for ask in (
-        lambda: BGEM3Embedder(model, device="cpu").embed_queries(["a"]),
-        lambda: CrossEncoderReranker(model, device="cpu").rerank("a", ["b"]),
-    ):
-        try:
-            ask()
-        except MemoRAGError as error:
-            print(type(error).__name__, error)
-"""
-
-
-class Hub(http.server.BaseHTTPRequestHandler):
-    """A hub that says no as the real one does."""
-
-    def do_GET(self):
-        self.send_response(401)
-        self.send_header("X-Error-Code", "GatedRepo" if "/gated" in self.path else "RepoNotFound")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    do_HEAD = do_GET
-
-    def log_message(self, *_):
-        pass
-
-
-def test_a_gated_model_without_a_token_says_where_to_get_one(tmp_path):
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        there = {
-            "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
-            "HF_HUB_OFFLINE": "0",
-            "HF_HOME": str(tmp_path),
-        }
-        done = subprocess.run(
-            [sys.executable, "-c", HUB],
-            env={k: v for k, v in os.environ.items() if k != "HF_TOKEN"} | there,
-            capture_output=True, text=True, timeout=300, check=True,
-        )  # fmt: skip
-        server.shutdown()
-    lines = done.stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["EmbedderError", "RerankerError"] * 2
-    assert all("path of a folder" in line for line in lines)
-    for number, line in enumerate(lines):
-        said = "set HF_TOKEN or run `hf auth login`" if number < 2 else "There is no such repository"
-        assert said in line
 
 
 class Evil:

@@ -21,6 +21,7 @@ from ..decoding.checkpoint import (
     stock_config,
     weight_files,
 )
+from ..decoding.families import check_no_encoder
 from .decoder import EMBEDDING, BeaconDecoder
 from .settings import BeaconSettings
 
@@ -57,6 +58,7 @@ def open_checkpoint(
     """
     folder, commit = find_folder(str(name), revision, token, cache_dir)
     config = read_config(folder)
+    check_no_encoder(config, str(name))
     settings = BeaconSettings.from_config(config)
     return BeaconCheckpoint(folder, str(name), commit, config, weight_files(folder), settings)
 

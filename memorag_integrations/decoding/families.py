@@ -25,16 +25,33 @@ def check_causal(config: Mapping[str, Any], name: str) -> None:
     """
     from transformers.models.auto import modeling_auto as auto
 
+    check_no_encoder(config, name)
     family, classes = config.get("model_type"), config.get("architectures") or []
     causal = auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(family)
-    encoder = family in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES or config.get("is_encoder_decoder")
-    if causal is None or encoder or (classes and causal not in classes):
-        found = f"model_type {family!r}" + (f" ({', '.join(map(str, classes))})" if classes else "")
-        what = ", an encoder" if encoder else ""
-        raise MemoryModelError(
-            f"Expected a causal language model in {name}, found {found}{what}: it cannot write. Pass an instruct "
-            f"checkpoint of a family like {', '.join(FAMILIES)}; an encoder belongs into embedder=."
-        )
+    if causal is None or (classes and causal not in classes):
+        raise _cannot_write(config, name, "")
+
+
+def check_no_encoder(config: Mapping[str, Any], name: str) -> None:
+    """Whether config.json is that of something else than an encoder. transformers has heads that write for encoders too,
+    and makes one up where there is none.
+
+    Raises:
+        MemoryModelError: For an encoder or an encoder-decoder.
+    """
+    from transformers.models.auto import modeling_auto as auto
+
+    if config.get("model_type") in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES or config.get("is_encoder_decoder"):
+        raise _cannot_write(config, name, ", an encoder")
+
+
+def _cannot_write(config: Mapping[str, Any], name: str, what: str) -> MemoryModelError:
+    classes = config.get("architectures") or []
+    found = f"model_type {config.get('model_type')!r}" + (f" ({', '.join(map(str, classes))})" if classes else "")
+    return MemoryModelError(
+        f"Expected a causal language model in {name}, found {found}{what}: it cannot write. Pass an instruct "
+        f"checkpoint of a family like {', '.join(FAMILIES)}; an encoder belongs into embedder=."
+    )
 
 
 def causal_config(folder: Path, config: Mapping[str, Any], name: str) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 from ..clues import Usage
 from ..contracts import LLM, Completion, Config
 from ..documents import clean_text
-from ..errors import InputError, LLMError, MissingExtraError
+from ..errors import InputError, LLMError, MemoryModelError, MissingExtraError
 from ..pretrained import not_had
 
 _CONTENT = "\ue000content\ue001"
@@ -94,10 +94,7 @@ class HuggingFaceLLM(LLM):
     def context_window(self) -> int | None:
         if self._window:
             return self._window
-        from transformers import AutoConfig
-
-        with _loading_errors(self._source):
-            config = AutoConfig.from_pretrained(self._source, trust_remote_code=False)
+        config = self._config
         sizes = [getattr(config.get_text_config(), "max_position_embeddings", None), self._tokenizer.model_max_length]
         return min((size for size in sizes if isinstance(size, int) and 0 < size < _NO_LIMIT), default=None)
 
@@ -170,6 +167,20 @@ class HuggingFaceLLM(LLM):
     # ── loading ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     @cached_property
+    def _config(self) -> Any:
+        from transformers import AutoConfig
+
+        from ..decoding.families import check_no_encoder
+
+        with _loading_errors(self._source):
+            config = AutoConfig.from_pretrained(self._source, trust_remote_code=False)
+        try:
+            check_no_encoder(config.to_dict(), self._source)
+        except MemoryModelError as error:
+            raise LLMError(str(error)) from error
+        return config
+
+    @cached_property
     def _tokenizer(self) -> Any:
         from transformers import AutoTokenizer
 
@@ -180,6 +191,7 @@ class HuggingFaceLLM(LLM):
     def _model(self) -> Any:
         from transformers import AutoModelForCausalLM
 
+        _ = self._config  # says what is none
         with self._loading, _loading_errors(self._source):
             model: Any = AutoModelForCausalLM.from_pretrained(
                 self._source, dtype=self._dtype, trust_remote_code=False, use_safetensors=True
