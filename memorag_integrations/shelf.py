@@ -133,7 +133,8 @@ class Shelf(Depot):
         space = self.store.space(self._same_weights)
         if space is not None and keys:
             stored = self.store.vectors(space, [bytes.fromhex(key) for key in dict.fromkeys(keys)])
-            self.embedder.weights.update({key.hex(): unpack_weights(packed) for key, packed in stored.items()})
+            found = {key.hex(): unpack_weights(packed) for key, packed in stored.items()}
+            self.embedder.weights.update({key: weights for key, weights in found.items() if weights is not None})
 
     def _same(self, fingerprint: Mapping[str, Any]) -> bool:
         return self.embedder is not None and fingerprint_of(fingerprint).same_space(self.embedder.fingerprint)

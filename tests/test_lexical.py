@@ -175,7 +175,19 @@ def test_weights_come_back_to_the_bit(tmp_path, documents):
         np.testing.assert_array_equal(loaded.embedder.weights[key].tokens, row.tokens)
         np.testing.assert_array_equal(loaded.embedder.weights[key].weights, row.weights)
     assert loaded.retrieve(QUERY) == memo.retrieve(QUERY)
-    np.testing.assert_array_equal(unpack_weights(pack_weights(weights())).tokens, [])
+
+
+def test_bytes_that_are_no_weights_are_not_taken_for_such():
+    assert len(unpack_weights(pack_weights(weights())).tokens) == 0
+    packed = pack_weights(weights(t3=1.0, t9=0.5))
+    assert unpack_weights(packed).tokens.tolist() == [3, 9]
+    other = (
+        packed[:-1],
+        packed[4:8] + packed[:4] + packed[8:],
+        pack_weights(weights(t3=-1.0)),
+        pack_weights(weights(t3=np.nan)),
+    )
+    assert [unpack_weights(one) for one in other] == [None] * 4
 
 
 def test_changes_keep_the_weights_of_what_is_new(documents, tmp_path):

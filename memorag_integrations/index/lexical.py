@@ -63,10 +63,14 @@ def pack_weights(weights: LexicalWeights) -> bytes:
     return weights.tokens.astype("<u4").tobytes() + weights.weights.astype("<f4").tobytes()
 
 
-def unpack_weights(packed: bytes) -> LexicalWeights:
-    """What `pack_weights` made bytes of."""
+def unpack_weights(packed: bytes) -> LexicalWeights | None:
+    """What `pack_weights` made bytes of; None for other bytes."""
+    if len(packed) % 8:
+        return None
     half = len(packed) // 2
-    return LexicalWeights(np.frombuffer(packed[:half], dtype="<u4"), np.frombuffer(packed[half:], dtype="<f4"))
+    tokens, weights = np.frombuffer(packed[:half], dtype="<u4"), np.frombuffer(packed[half:], dtype="<f4")
+    sound = bool((tokens[1:] > tokens[:-1]).all() and np.isfinite(weights).all() and (weights >= 0).all())
+    return LexicalWeights(tokens, weights) if sound else None
 
 
 def check_lexical(weights: Sequence[LexicalWeights], count: int, name: str) -> None:
