@@ -58,14 +58,12 @@ def verify(folder: str | Path) -> list[str]:
         problems.append("The list of documents, memories and settings is not the one that was written.")
     if lost := _lost_vectors(folder, found):
         problems.append(f"{lost} vectors are lost or broken. The embedder can make them again.")
-    if broken := _broken_weights(folder, found):
-        problems.append(f"The lexical weights of {broken} passages are broken. The embedder can make them again.")
     for name in dict.fromkeys(row.folder for row in state.shards if row.folder):
         try:
             memory_files.check(folder, name)
         except MemoryModelError as error:
             problems.append(str(error))
-    return problems
+    return [*problems, *_broken_weights(folder, found)]
 
 
 def compact(folder: str | Path, *, wait: float = 30.0) -> int:
@@ -176,13 +174,18 @@ def _lost_vectors(folder: Path, found: Examination) -> int:
     return len(keys) if space is None else len(keys) - len(store.vectors(space, sorted(keys)))
 
 
-def _broken_weights(folder: Path, found: Examination) -> int:
-    maker = found.state.meta["embedder"]
-    if maker is None:
-        return 0
-    store, own = Store(folder), of_weights(fingerprint_of(maker["fingerprint"]))
-    space = store.space(lambda fingerprint: fingerprint_of(fingerprint).same_space(own))
-    return 0 if space is None else store.broken(space)
+def _broken_weights(folder: Path, found: Examination) -> list[str]:
+    try:
+        with bundle.whole(folder):
+            maker = found.state.meta["embedder"]
+            own = None if maker is None else of_weights(fingerprint_of(maker["fingerprint"]))
+    except StoreError:
+        return []  # settings that are broken are told of where the list of documents is
+    store = Store(folder)
+    space = None if own is None else store.space(lambda fingerprint: fingerprint_of(fingerprint).same_space(own))
+    broken = 0 if space is None else store.broken(space)
+    said = f"The lexical weights of {broken} passages are broken. The embedder can make them again."
+    return [said] if broken else []
 
 
 def _size(folder: Path) -> int:
