@@ -17,10 +17,9 @@ from uuid import uuid4
 
 import xxhash
 
-from .database import refused, sync
+from .database import MEMORIES, refused, sync
 from .errors import MemoryModelError
 
-MEMORIES = "memories"
 MANIFEST = "files.json"
 
 _CHUNK = 1 << 24

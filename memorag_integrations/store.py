@@ -16,7 +16,21 @@ from pathlib import Path
 from typing import Any
 
 from . import format1, memory_files, original_store
-from .database import DATABASE, FORMAT, FRESH, create, damage, damaged, exists, fresh, reading, refused, sync, writing
+from .database import (
+    DATABASE,
+    FORMAT,
+    FRESH,
+    beheaded,
+    create,
+    damage,
+    damaged,
+    exists,
+    fresh,
+    reading,
+    refused,
+    sync,
+    writing,
+)
 from .errors import StoreError
 from .rows import DocumentRow, PassageRow, ShardRow, State, seal
 
@@ -228,9 +242,9 @@ def check_target(folder: Path) -> Path:
         if exists(folder):
             with reading(folder):
                 pass
-        elif any(
-            entry.name != memory_files.MEMORIES and not entry.name.startswith(FRESH) for entry in folder.iterdir()
-        ):
+        elif gone := beheaded(folder):
+            raise gone
+        elif any(not entry.name.startswith(FRESH) for entry in folder.iterdir()):
             raise original_store.refusal(folder) or StoreError(
                 f"Expected an empty folder or a store at {folder}, found other files. Pass another folder; these were left."
             )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from memorag_integrations import Document, Fusion, GistMemory, MemoRAG, Passage, database, store
+from memorag_integrations import Document, Fusion, GistMemory, MemoRAG, Passage, database, store, upkeep
 from memorag_integrations.contracts import EmbedderFingerprint
 from memorag_integrations.errors import EmbedderError, InputError, StoreError
 from memorag_integrations.index.embedders import MiniLMEmbedder
@@ -233,6 +233,35 @@ def test_a_foreign_folder_is_not_written_to(tmp_path, documents, way):
         write(tmp_path / "notes")
     assert snapshot(tmp_path) == before
     assert memo.corpus is corpus, "refused before anything was read"
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda folder, documents: MemoRAG.load(folder),
+        lambda folder, documents: MemoRAG.open(folder),
+        lambda folder, documents: MemoRAG().memorize(documents, save_dir=folder, progress=False),
+        lambda folder, documents: made(documents).save(folder),
+        lambda folder, documents: upkeep.verify(folder),
+        lambda folder, documents: upkeep.repair(folder, drop=True, progress=False),
+        lambda folder, documents: upkeep.compact(folder),
+    ],
+    ids=["load", "open", "memorize", "save", "verify", "repair", "compact"],
+)
+@pytest.mark.parametrize("left", ["memories", "journal"])
+def test_a_store_that_lost_its_database_is_not_taken_for_an_empty_folder(tmp_path, documents, use, left):
+    folder, model = tmp_path / "store", GistMemory(ScriptedLLM("A gist."), folder=tmp_path / "gists")
+    MemoRAG.open(folder, memory=model).add(documents, progress=False)
+    (folder / store.DATABASE).unlink()
+    if left == "journal":
+        shutil.rmtree(folder / "memories")
+        (folder / f"{store.DATABASE}-journal").write_bytes(b"pages")
+    before = snapshot(folder)
+    with pytest.raises(
+        StoreError, match=rf"has lost its {store.DATABASE}; found .*{left} alone.*Restore .* from a copy"
+    ):
+        use(folder, documents)
+    assert snapshot(folder) == before
 
 
 @pytest.mark.parametrize("place", ["file.txt", "file.txt/store", "file.txt/deep/store"])
