@@ -29,7 +29,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -203,19 +203,29 @@ def answers(memo: MemoRAG, queries: tuple[str, ...]) -> Any:
     return said
 
 
-def make_stores(scratch: Path) -> None:
-    """The three stores, and the checkpoint that one of them needs."""
-    from tiny_checkpoint import make_checkpoint
-
-    make_checkpoint(scratch / "checkpoint", positions=640)
+def make_stores(scratch: Path, stores: Sequence[str] = STORES) -> None:
+    """These stores, and the checkpoint that one of them needs."""
     chance = random.Random(0)
-    for name, count, lines in (("gist", 8, 6), ("beacon", 4, 2)):
-        home = home_of(scratch, name)
-        memo = MemoRAG.open(home.folder, passage_size=400, **home.models())
-        memo.add(make_documents(chance, count, lines), progress=False)
-        memo.replace(make_documents(chance, 1, lines, first=3), progress=False)
-        assert len(memo.corpus.memories) > 1
-    make_stopped(scratch, chance)
+    if "beacon" in stores:
+        from tiny_checkpoint import make_checkpoint
+
+        make_checkpoint(scratch / "checkpoint", positions=640)
+        make_store(home_of(scratch, "beacon"), 4, 2, chance)
+    if "gist" in stores:
+        make_store(home_of(scratch, "gist"), 8, 6, chance)
+    if "stopped" in stores:
+        make_stopped(scratch, chance)
+
+
+def make_store(home: Home, count: int, lines: int, chance: random.Random) -> None:
+    memo = MemoRAG.open(home.folder, passage_size=400, **home.models())
+    memo.add(make_documents(chance, count, lines), progress=False)
+    memo.replace(make_documents(chance, 1, lines, first=3), progress=False)
+    assert len(memo.corpus.memories) > 1
+
+
+def homes_in(scratch: Path) -> dict[str, Home]:
+    return {name: home_of(scratch, name) for name in STORES if (scratch / name).is_dir()}
 
 
 class Watched(Store):
@@ -264,7 +274,7 @@ def work(scratch: Path, pipe: Connection) -> None:
     """Look at one broken store after another; for each the outcome and what was said."""
     resource.setrlimit(resource.RLIMIT_AS, (ROOM, ROOM))
     logging.disable()
-    homes = {name: home_of(scratch, name) for name in STORES}
+    homes = homes_in(scratch)
     for home in homes.values():
         with tempfile.TemporaryDirectory(dir=scratch) as folder:  # whatever is imported late is imported now
             shutil.copytree(home.folder, Path(folder) / "store")
@@ -356,6 +366,9 @@ def working(scratch: Path) -> Iterator[Worker]:
 # ── the run ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+Examine = Callable[[str, Path], tuple[str, str]]
+
+
 @dataclass(frozen=True)
 class Result:
     """What came of one mutation."""
@@ -367,11 +380,11 @@ class Result:
     said: str
 
 
-def one(scratch: Path, seed: str, worker: Worker) -> Result:
+def one(scratch: Path, seed: str, examine: Examine) -> Result:
     """Break a copy of a store as the seed says, and have it examined."""
     chance = random.Random(seed)
     kinds: dict[str, list[tuple[str, Path]]] = {}
-    for name in STORES:
+    for name in homes_in(scratch):
         for file in files_of(scratch / name):
             if name != "stopped" or file.name in (DATABASE, JOURNAL):
                 kinds.setdefault(f"{name} {file.name}", []).append((name, file.relative_to(scratch / name)))
@@ -382,7 +395,7 @@ def one(scratch: Path, seed: str, worker: Worker) -> Result:
         broken = Path(folder) / "store"
         shutil.copytree(scratch / name, broken)
         mutate(broken, broken / file, mutation, chance)
-        return Result(seed, kind, mutation, *worker.examine(name, broken))
+        return Result(seed, kind, mutation, *examine(name, broken))
 
 
 def table(results: list[Result], of: Callable[[Result], str], head: str) -> None:
@@ -394,12 +407,12 @@ def table(results: list[Result], of: Callable[[Result], str], head: str) -> None
     print(f"{'all':<32}" + "".join(f"{sum(r.outcome == column for r in results):>11,}" for column in columns))
 
 
-def run(scratch: Path, seeds: Iterable[str]) -> Iterator[Result]:
+def run(scratch: Path, seeds: Iterable[str], stores: Sequence[str] = STORES) -> Iterator[Result]:
     """Make the stores in an empty folder, and break them once for each seed."""
-    make_stores(scratch)
+    make_stores(scratch, stores)
     with working(scratch) as worker:
         for seed in seeds:
-            yield one(scratch, seed, worker)
+            yield one(scratch, seed, worker.examine)
 
 
 @click.command()

@@ -3,11 +3,11 @@
     python benchmarks/kill.py [--kills 200] [--full-disks 20] [--seed 0]
 
 The writer, a process of its own, adds, replaces, upserts, deletes, refreshes, memorizes, saves and compacts, with an
-embedder and gists, and tells before each what the state is and will be. It gets SIGKILL: six times in ten within the few
-milliseconds after SQLite's journal appeared, or began to count, so inside a commit; once in ten while a memory is being
-written; else at a random moment of a random change. Then the store must open in one of the two states, `verify` must find nothing, nothing
-may have to be encoded or asked again, and the next change must work. The full disks are small tmpfs, filled to a random
-rest (needs root).
+embedder and gists, and tells before each what the state is and will be. It gets SIGKILL: mostly within the few
+milliseconds after SQLite's journal appeared, or began to count, so inside a commit; sometimes while a memory is being
+written; else at a random moment of a random change. Then the store must open in one of the two states, `verify` must
+find nothing, nothing may have to be encoded or asked again, and the next change must work. The full disks are small
+tmpfs, filled to a random rest (needs root).
 
 Prints the figures; exit status 1 where anything was lost or broken.
 """
@@ -38,7 +38,7 @@ from memorag_integrations.upkeep import compact
 
 DOCUMENTS = 12
 JOURNAL = f"{DATABASE}-journal"
-AIMS = ("journal",) * 3 + ("hot journal",) * 3 + ("memory",) + ("any moment",) * 3
+AIMS = ("journal",) * 4 + ("hot journal",) * 4 + ("memory",) + ("any moment",) * 2
 WITHIN = 0.004
 """Seconds after the sign of what is aimed at by which the kill comes."""
 WATCHED = 20.0

@@ -2,7 +2,6 @@
 
 import re
 import sys
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,12 +50,24 @@ def test_a_lost_document_is_told(script, tmp_path):
 
 def test_a_broken_store_says_so_or_answers_right(script, tmp_path):
     corrupt = script("corrupt")
-    results = list(corrupt.run(tmp_path, [f"test-{n}" for n in range(60)]))
+    results = list(corrupt.run(tmp_path, [f"test-{n}" for n in range(60)], ("gist", "stopped")))
     assert [result for result in results if result.outcome == corrupt.FAILED] == []
-    assert Counter(result.outcome for result in results).keys() >= {corrupt.REPAIRED, corrupt.CANNOT}
+    assert {result.outcome for result in results} >= {corrupt.REPAIRED, corrupt.CANNOT}
     home = corrupt.home_of(tmp_path, "gist")
     home.found[()] = ["another answer"]
     assert corrupt.examine(home, home.folder) == (corrupt.FAILED, "wrong answers")
+
+
+def test_a_broken_beacon_says_so_or_answers_right(script, tmp_path):
+    corrupt = script("corrupt")
+    corrupt.make_stores(tmp_path, ("beacon",))
+    home = corrupt.home_of(tmp_path, "beacon")
+    results = [
+        corrupt.one(tmp_path, f"test-{n}", lambda name, folder: corrupt.examine(home, folder)) for n in range(10)
+    ]
+    assert [result for result in results if result.outcome == corrupt.FAILED] == []
+    assert {result.file.split()[0] for result in results} == {"beacon"}
+    assert {result.outcome for result in results} >= {corrupt.REPAIRED, corrupt.CANNOT}
 
 
 def test_nobody_in_a_crowd_sees_half_a_change(script):
