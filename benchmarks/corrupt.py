@@ -313,7 +313,14 @@ def examine(home: Home, folder: Path) -> tuple[str, str]:
         return (CANNOT, f"{said}\n{error}") if refusal else (FAILED, f"it answers, but repair cannot: {error}\n{said}")
     if problems_left := verify(folder):
         return FAILED, f"repaired, but verify finds: {problems_left}\n{said}"
-    if home.asked(folder) not in home.right(dropped):
+    found = home.asked(folder)
+    missing = tuple(id for id in home.right()[0][0] if id not in found[0])
+    if len(missing) > len(dropped) or not {id for id in dropped if id in home.right()[0][0]} <= set(missing):
+        return (
+            FAILED,
+            f"repair says that it dropped {dropped}, but {missing} are missing\n{said}",
+        )  # an id may be broken
+    if found not in home.right(missing):
         return FAILED, f"wrong answers after repair, which dropped {dropped}\n{said}"
     if refusal is None:
         return (

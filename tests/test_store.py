@@ -264,6 +264,32 @@ def test_a_store_that_lost_its_database_is_not_taken_for_an_empty_folder(tmp_pat
     assert snapshot(folder) == before
 
 
+@pytest.mark.parametrize(
+    "value", ['{"config": null, "fingerprint": {"name": "HashEmbedder"}}', '{"fingerprint": {}}', "[]", "7"]
+)
+def test_a_broken_setting_is_told_by_every_door(tmp_path, documents, value):
+    made(documents, HashEmbedder()).save(tmp_path / "s")
+    change(tmp_path / "s", f"UPDATE meta SET value = '{value}' WHERE key = 'embedder'")
+    problems = upkeep.verify(tmp_path / "s")
+    assert "The list of documents, memories and settings is not the one that was written." in problems
+    assert any("is damaged (" in problem for problem in problems)
+    for use in (MemoRAG.load, MemoRAG.open, upkeep.repair):
+        with pytest.raises(StoreError, match=r"is damaged \("):
+            use(tmp_path / "s", embedder=HashEmbedder())
+    if "config" not in value:
+        with pytest.raises(StoreError, match=r"is damaged \("):
+            MemoRAG.needs_embedder(tmp_path / "s")
+
+
+def test_repair_does_not_drop_all_there_is(tmp_path, documents):
+    made(documents).save(tmp_path / "s")
+    change(tmp_path / "s", "UPDATE documents SET seal = x'00'")
+    before = snapshot(tmp_path / "s")
+    with pytest.raises(StoreError, match=r"None of the 3 documents .*nothing would be left: 'lighthouse'"):
+        upkeep.repair(tmp_path / "s", drop=True, progress=False)
+    assert snapshot(tmp_path / "s") == before
+
+
 @pytest.mark.parametrize("place", ["file.txt", "file.txt/store", "file.txt/deep/store"])
 def test_a_file_in_the_way_is_left(tmp_path, documents, place):
     (tmp_path / "file.txt").write_text("mine")
