@@ -173,7 +173,7 @@ class Store:
         meta: Mapping[str, Any],
         seals: Mapping[str, bytes],
         row: Callable[[str], DocumentRow],
-        shards: Sequence[ShardRow],
+        shards: Callable[[], Sequence[ShardRow]],
         *,
         expected: int | None,
         space: int | None = None,
@@ -185,7 +185,7 @@ class Store:
             meta: Settings and fingerprints.
             seals: Of all documents, in their order.
             row: The rows of a document, asked for where the store has none with its seal.
-            shards: All of them.
+            shards: All of them, their memories in the folder; asked for when nobody else can take these away any more.
             expected: The generation that this state was made from: None is returned, and nothing written, where the
                 store has gone on since. None for whatever there is.
             space: Of the vectors that passages name.
@@ -203,7 +203,7 @@ class Store:
             keys = _put_documents(database, seals, row)
             if space is not None:
                 _put_vectors(database, space, vectors(_missing(database, space, keys)))
-            _put_shards(database, shards)
+            _put_shards(database, shards())
             _put_meta(database, meta)
             _put_state(database, generation + 1)
             return generation + 1

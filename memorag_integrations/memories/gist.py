@@ -258,7 +258,7 @@ class JoinedGists(AskedMemory):
         return cls(model=model, shard=shard, token_count=tokens, parts=((0, length),), members=members)
 
     @property
-    def text(self) -> str:  # type: ignore[override]
+    def text(self) -> str:
         return Shard.SEPARATOR.join(member.text for member in self.members)
 
     @property
