@@ -9,6 +9,7 @@ public API with its defaults. Where a document has one query only, "wrong-questi
 
 import gzip
 import json
+import logging
 import random
 import sys
 import time
@@ -96,4 +97,5 @@ def main(data: Path, llm: str, embedder: str, seed: int, k: int, cache: Path | N
 
 
 if __name__ == "__main__":
+    logging.getLogger("memorag_integrations").setLevel(logging.ERROR)  # no word of every recall without clues
     main()

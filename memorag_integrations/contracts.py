@@ -9,6 +9,8 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -122,10 +124,16 @@ class Candidates:
     centre: NDArray[np.float64]
     median_length: float
 
-    @property
+    @cached_property
     def firsts(self) -> NDArray[np.intp]:
         """Row of the first candidate of each document, rising."""
         return np.flatnonzero(np.diff(self.document, prepend=-1))
+
+    @cached_property
+    def rows_of(self) -> Mapping[str, range]:
+        """By id of a document, the rows of its candidates."""
+        bounds = [*self.firsts.tolist(), len(self.passages)]
+        return {self.passages[row].document_id: range(row, end) for row, end in pairwise(bounds)}
 
     def take(self, rows: NDArray[np.intp]) -> Candidates:
         """Those at `rows`, which must rise."""
@@ -172,12 +180,9 @@ class Scores(Signals):
 
     def of_documents(self, ids: Collection[str]) -> Scores:
         """The part of it that concerns these documents."""
-        passages, document = self.candidates.passages, self.candidates.document
-        firsts = self.candidates.firsts
-        wanted = [
-            number for number, row in zip(document[firsts], firsts, strict=True) if passages[row].document_id in ids
-        ]
-        rows = np.flatnonzero(np.isin(document, wanted))
+        known = self.candidates.rows_of
+        ranges = sorted((known[id] for id in ids if id in known), key=lambda rows: rows.start)
+        rows = np.concatenate([np.zeros(0, np.intp), *ranges]).astype(np.intp)
         return Scores(
             text=self.text,
             candidates=self.candidates.take(rows),

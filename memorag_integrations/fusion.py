@@ -9,9 +9,9 @@
 z is zero mean and unit deviation over the candidates. A clue is one more h, joined to the query's before all this by a
 soft maximum: it adds places, and cannot vote the query's down.
 
-    w = sigmoid(7 near + 2 grounding - 5.8) near: cos(query, clue) over the query's cosine with its nearest passage
-    g = h_clue sqrt(min(1, max h / max h_clue)), of the clue and of each of its sentences
-    h = z(log(exp(h) + exp(0.4 z(K x)) max over these of w exp(0.9 g)))
+    w = sigmoid(4.5 near + 1.5 grounding - 3.1)   near: cos(query, clue) over the query's cosine with its nearest passage
+    g = h_clue min(1, max h / max h_clue)^0.35    of the clue and of each of its sentences
+    h = z(log(exp(h) + exp(0.6 z(K x)) max over these of w exp(0.8 g)))
 """
 
 from __future__ import annotations
@@ -42,14 +42,17 @@ _HIGHEST = 40.0
 _FARTHEST = 10.0
 """Deviations beyond which a neighbourhood stands out no more."""
 
-NEARNESS = (7.0, 2.0, -5.8)
-OVERLAP = (7.5, 2.0, -2.8)
+NEARNESS = (4.5, 1.5, -3.1)
+OVERLAP = (6.0, 2.0, -3.0)
 """Of a clue's weight: slopes over its nearness to the query and its grounding, and bias; with an embedder and without."""
 
-HEARD = 0.9
+HEARD = 0.8
 """What a clue says, as a share of what the query would say with the same scores."""
 
-AGREEMENT = 0.4
+QUIETED = 0.35
+"""Exponent of how much louder than the query a clue is, by which that is taken from it; 1 would make them alike."""
+
+AGREEMENT = 0.6
 """How much better a clue is heard for each deviation by which the query's own neighbourhood of a passage stands out."""
 
 UNGROUNDED = 0.3
@@ -167,8 +170,8 @@ def join(own: Doubles, around: Doubles, voices: Sequence[tuple[Doubles, float]])
     """A query's scores together with its clues', [n]: a passage counts if the query or a trusted clue points at it.
 
     Of several voices the strongest speaks for a passage, so that repeating one adds nothing. One that quotes the text has
-    a peak far above any question's, wherever it came from: it may be louder than the query by the square root only. And it
-    is heard best where the query, too, finds something around: a clue to another question points elsewhere.
+    a peak far above any question's, wherever it came from: part of what it has over the query is taken from it. And it is
+    heard best where the query, too, finds something around: a clue to another question points elsewhere.
 
     Args:
         own: What each passage says to the query by itself.
@@ -178,7 +181,7 @@ def join(own: Doubles, around: Doubles, voices: Sequence[tuple[Doubles, float]])
     loudest = np.full_like(own, -np.inf)
     for scores, weight in voices:
         louder = float(scores.max()) / max(float(own.max()), 1e-9)
-        heard = scores / np.sqrt(louder) if louder > 1 else scores
+        heard = scores / louder**QUIETED if louder > 1 else scores
         loudest = np.maximum(loudest, np.log(weight) + np.minimum(HEARD * heard, _HIGHEST))
     loudest += AGREEMENT * np.clip(standardize(around), -_FARTHEST, _FARTHEST)
     return standardize(np.logaddexp(np.minimum(own, _HIGHEST), loudest))

@@ -66,12 +66,12 @@ class LLMMemory(AskingModel):
         if not text.strip():
             raise InputError("A memory needs a text to be formed over; this shard's is blank.")
         tokens = self.count(text)
-        if tokens > self.capacity and self.overflow == "refuse":
+        if tokens > self.room and self.overflow == "refuse":
             raise InputError(
-                f"The text has {tokens} tokens, and {self.llm.name} holds {self.capacity} beside instructions and "
+                f"The text has {tokens} tokens, and {self.llm.name} holds {self.room} beside instructions and "
                 f'reply. Pass overflow="split" to ask its parts side by side, use GistMemory, or a larger window.'
             )
-        parts = tuple(fitting(text, self.count, self.capacity))
+        parts = tuple(fitting(text, self.count, self.room))
         return LLMShardMemory(model=self, shard=shard, token_count=tokens, parts=parts)
 
     def load(self, path: Path, shard: Shard) -> LLMShardMemory:
