@@ -39,7 +39,7 @@ from memorag_integrations.upkeep import compact
 DOCUMENTS = 12
 JOURNAL = f"{DATABASE}-journal"
 AIMS = ("journal",) * 4 + ("hot journal",) * 4 + ("memory",) + ("any moment",) * 2
-WITHIN = 0.004
+WITHIN = 0.003
 """Seconds after the sign of what is aimed at by which the kill comes."""
 WATCHED = 20.0
 """Seconds for which a sign is waited for."""
@@ -169,7 +169,7 @@ def await_moment(folder: Path, aim: str, chance: random.Random, typical: float) 
         until(signs[aim])
         until(lambda: not journal.exists())
     until(signs[aim])
-    moment = time.monotonic() + WITHIN * chance.random()
+    moment = time.monotonic() + WITHIN * chance.random() ** 2  # a commit takes a few of them
     until(lambda: time.monotonic() > moment)
 
 
