@@ -16,11 +16,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
 import click
-from living_corpus import Words, make_text
+from living_corpus import Words, make_text, processes
 
 from memorag_integrations import Document, MemoRAG
 from memorag_integrations.errors import StoreError
@@ -39,10 +40,12 @@ def batch(writer: int, number: int, version: int, chance: random.Random) -> list
     return documents
 
 
-def write(folder: Path, number: int, until: float, out: "multiprocessing.Queue[tuple[str, Any]]") -> None:
+def write(folder: Path, number: int, seconds: float, all_there: Barrier, out: "multiprocessing.Queue[Any]") -> None:
     chance, held, counts, waited = random.Random(number), {}, Counter(), []
     memo = MemoRAG.open(folder, embedder=Words(), wait=60.0)
     made = 0
+    all_there.wait()
+    until = time.monotonic() + seconds
     while time.monotonic() < until:
         begun = time.perf_counter()
         kind = chance.choice(["add", "replace", "delete"]) if held else "add"
@@ -60,7 +63,7 @@ def write(folder: Path, number: int, until: float, out: "multiprocessing.Queue[t
         counts[kind] += 1
         waited.append(time.perf_counter() - begun)
         time.sleep(chance.uniform(0, 0.05))
-    out.put(("writer", (number, held, counts, max(waited))))
+    out.put(("writer", (number, held, counts, waited)))
 
 
 def torn(memo: MemoRAG) -> str | None:
@@ -81,9 +84,11 @@ def torn(memo: MemoRAG) -> str | None:
     return None
 
 
-def read(folder: Path, number: int, until: float, out: "multiprocessing.Queue[tuple[str, Any]]") -> None:
+def read(folder: Path, number: int, seconds: float, all_there: Barrier, out: "multiprocessing.Queue[Any]") -> None:
     chance, states, found, problems = random.Random(number), 0, 0, []
     memo = MemoRAG.load(folder, embedder=Words())
+    all_there.wait()
+    until = time.monotonic() + seconds
     while time.monotonic() < until and not problems:
         try:
             if chance.random() < 0.3:
@@ -107,15 +112,15 @@ def read(folder: Path, number: int, until: float, out: "multiprocessing.Queue[tu
 @click.option("--readers", default=8, show_default=True)
 def main(seconds: float, writers: int, readers: int) -> None:
     """Run them all, and print what they did and saw."""
-    context = multiprocessing.get_context("spawn")
-    out: multiprocessing.Queue[tuple[str, Any]] = context.Queue()
+    context = processes()
+    out: multiprocessing.Queue[Any] = context.Queue()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "store"
         with MemoRAG.open(folder, embedder=Words()) as memo:
             memo.add(batch(99, 0, 0, random.Random(99)), progress=False)
-        until = time.monotonic() + seconds
-        crowd = [context.Process(target=write, args=(folder, n, until, out)) for n in range(writers)]
-        crowd += [context.Process(target=read, args=(folder, n, until, out)) for n in range(readers)]
+        all_there = context.Barrier(writers + readers)
+        crowd = [context.Process(target=write, args=(folder, n, seconds, all_there, out)) for n in range(writers)]
+        crowd += [context.Process(target=read, args=(folder, n, seconds, all_there, out)) for n in range(readers)]
         for process in crowd:
             process.start()
         told = [out.get(timeout=seconds + 120) for _ in crowd]
@@ -127,9 +132,10 @@ def main(seconds: float, writers: int, readers: int) -> None:
     expected = {f"99.0.{part}": 0 for part in range(BATCH)}
     for role, what in told:
         if role == "writer":
-            number, held, counts, longest = what
+            number, held, counts, took = what
             expected |= {f"{number}.{n}.{part}": version for n, version in held.items() for part in range(BATCH)}
-            print(f"writer {number}: {sum(counts.values())} changes ({dict(counts)}), the longest {longest:.2f} s")
+            each = f"{sum(took) / len(took):.2f} s each, the longest {max(took):.2f} s" if took else ""
+            print(f"writer {number}: {sum(counts.values())} changes ({dict(counts)}), {each}")
         else:
             states, answers, problems = states + what[0], answers + what[1], problems + what[2]
     for id, version in expected.items():

@@ -3,9 +3,11 @@
     python benchmarks/kill.py [--kills 200] [--full-disks 20] [--seed 0]
 
 The writer, a process of its own, adds, replaces, upserts, deletes, refreshes, memorizes, saves and compacts, with an
-embedder and gists, and tells before each what the state is and will be. It gets SIGKILL at a random moment of a random
-change. Then the store must open in one of the two states, `verify` must find nothing, nothing may have to be encoded
-or asked again, and the next change must work. The full disks are small tmpfs, filled to a random rest (needs root).
+embedder and gists, and tells before each what the state is and will be. It gets SIGKILL: mostly within the few
+milliseconds after SQLite's journal appeared, or began to count, so inside a commit; sometimes while a memory is being
+written; else at a random moment of a random change. Then the store must open in one of the two states, `verify` must
+find nothing, nothing may have to be encoded or asked again, and the next change must work. The full disks are small
+tmpfs, filled to a random rest (needs root).
 
 Prints the figures; exit status 1 where anything was lost or broken.
 """
@@ -13,7 +15,6 @@ Prints the figures; exit status 1 where anything was lost or broken.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import statistics
@@ -28,14 +29,20 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import click
-from living_corpus import State, Words, gists, hash_of, make_documents, make_text, same, state_of, unsound
+from living_corpus import State, Words, gists, hash_of, make_documents, make_text, processes, same, state_of, unsound
 
 from memorag_integrations import Document, MemoRAG
-from memorag_integrations.database import DATABASE
+from memorag_integrations.database import DATABASE, MEMORIES
 from memorag_integrations.errors import MemoryModelError, StoreError
 from memorag_integrations.upkeep import compact
 
 DOCUMENTS = 12
+JOURNAL = f"{DATABASE}-journal"
+AIMS = ("journal",) * 4 + ("hot journal",) * 4 + ("memory",) + ("any moment",) * 2
+WITHIN = 0.003
+"""Seconds after the sign of what is aimed at by which the kill comes."""
+WATCHED = 20.0
+"""Seconds for which a sign is waited for."""
 KINDS = ("add", "replace", "upsert", "delete", "refresh", "memorize", "save", "compact")
 
 
@@ -137,20 +144,50 @@ def checked(folder: Path, states: dict[str, State], figures: Figures, where: str
     return memo, name
 
 
+def await_moment(folder: Path, aim: str, chance: random.Random, typical: float) -> None:
+    """Wait until the writer is where it is aimed at, and a random while longer.
+
+    Args:
+        typical: Seconds that the change takes which has begun.
+    """
+    if aim == "any moment":
+        time.sleep(chance.random() * 1.1 * typical)
+        return
+    journal, memories, old = folder / JOURNAL, folder / MEMORIES, set((folder / MEMORIES).glob(".*"))
+    signs: dict[str, Callable[[], object]] = {
+        "journal": journal.exists,
+        "hot journal": lambda: is_hot(journal),
+        "memory": lambda: set(memories.glob(".*")) - old,
+    }
+    give_up = time.monotonic() + WATCHED
+
+    def until(sign: Callable[[], object]) -> None:
+        while time.monotonic() < give_up and not sign():
+            pass  # sleeping is not that exact
+
+    for _ in range(chance.randrange(3) if "journal" in aim else 0):  # vectors are committed before what needs them
+        until(signs[aim])
+        until(lambda: not journal.exists())
+    until(signs[aim])
+    moment = time.monotonic() + WITHIN * chance.random() ** 2  # a commit takes a few of them
+    until(lambda: time.monotonic() > moment)
+
+
 def kill(folder: Path, chance: random.Random, context, seconds: dict[str, float], figures: Figures) -> None:
-    """Start a writer, let it make some changes, kill it at a random moment of the next, look."""
+    """Start a writer, let it make some changes, kill it in a later one, look."""
     mine, its = context.Pipe()
+    aim, last, told, finished = chance.choice(AIMS), chance.randrange(4), None, False
+    unfinished = set((folder / MEMORIES).glob(".*"))
     writer = context.Process(target=write, args=(folder, chance.randrange(2**32), its))
     writer.start()
     its.close()
-    last, told, finished = chance.randrange(4), None, False
     try:
         for _ in range(last):
             told = json.loads(mine.recv_bytes())
             took = json.loads(mine.recv_bytes())["seconds"]
             seconds[told["kind"]] = 0.7 * seconds.get(told["kind"], took) + 0.3 * took
         told = json.loads(mine.recv_bytes())
-        time.sleep(chance.random() * 1.1 * seconds.get(told["kind"], 0.05))
+        await_moment(folder, aim, chance, seconds.get(told["kind"], 0.05))
     except EOFError:
         figures.wrong("the writer failed by itself", f"after {told}")
     writer.kill()
@@ -160,21 +197,29 @@ def kill(folder: Path, chance: random.Random, context, seconds: dict[str, float]
             message = json.loads(mine.recv_bytes())
             finished, told = "seconds" in message, {**told, **message}
     assert told is not None
-    journal = folder / f"{DATABASE}-journal"
     figures["kills"] += 1
     figures[f"  in {told['kind']}"] += 1
-    figures["inside a commit (a journal was left)"] += journal.is_file() and journal.stat().st_size > 0
-    figures["memories left unfinished"] += any((folder / "memories").glob(".*"))
-    states = {"before": told["before"], "after": told["after"]}
-    memo, name = checked(folder, states, figures, f"kill {figures['kills']}, in {told['kind']}")
+    figures["inside a commit (a journal was left)"] += (folder / JOURNAL).is_file()
+    figures["inside a commit that had to be taken back"] += is_hot(folder / JOURNAL)
+    figures["inside the writing of a memory"] += bool(set((folder / MEMORIES).glob(".*")) - unfinished)
+    where = f"kill {figures['kills']}, in {told['kind']}"
+    memo, name = checked(folder, {"before": told["before"], "after": told["after"]}, figures, where)
     if finished and name == "before" and not same(told["before"], told["after"]):
-        figures.wrong("a change that had returned was lost", f"kill {figures['kills']}, in {told['kind']}")
+        figures.wrong("a change that had returned was lost", where)
     step = next_step(memo, folder, chance)
     step.do()
-    checked(
-        folder, {"further": step.after, "before": step.after, "after": step.after}, figures, "after the next change"
-    )
+    further = {"further": step.after, "before": step.after, "after": step.after}
+    checked(folder, further, figures, f"{where}, after the next change")
     memo.close()
+
+
+def is_hot(journal: Path) -> bool:
+    """Whether SQLite takes something back by this journal: its header is written once the rest of it is on the disk."""
+    try:
+        with journal.open("rb", buffering=0) as file:
+            return file.read(8) == b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
@@ -240,6 +285,15 @@ def full_disk(chance: random.Random, figures: Figures) -> None:
         memo.close()
 
 
+def kill_often(scratch: Path, kills: int, chance: random.Random, figures: Figures, seconds: dict[str, float]) -> None:
+    """One store in an empty folder, and so many writers killed at it."""
+    context = processes()
+    folder = scratch / "store"
+    opened(folder).add(make_documents(chance, DOCUMENTS), progress=False)
+    for _ in range(kills):
+        kill(folder, chance, context, seconds, figures)
+
+
 @click.command()
 @click.option("--kills", default=200, show_default=True)
 @click.option("--full-disks", default=20, show_default=True, help="0 where no tmpfs can be mounted.")
@@ -247,14 +301,9 @@ def full_disk(chance: random.Random, figures: Figures) -> None:
 def main(kills: int, full_disks: int, seed: int) -> None:
     """Print how the store came through kills and full disks; exit status 1 where it did not."""
     chance, figures, seconds = random.Random(seed), Figures(), {}
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["kill"])
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "store"
-        opened(folder).add(make_documents(chance, DOCUMENTS), progress=False)
-        for _ in range(kills):
-            kill(folder, chance, context, seconds, figures)
+        kill_often(Path(scratch), kills, chance, figures, seconds)
     for _ in range(full_disks):
         full_disk(chance, figures)
     for name, count in sorted(figures.items(), key=lambda item: item[0].startswith(" ")):

@@ -149,8 +149,8 @@ def measure(folder: Path, size: int, name: str, out: "multiprocessing.Queue[dict
         asked = []
         route = type(memo.corpus).route
 
-        def counted(corpus, scores, most):
-            parts = route(corpus, scores, most)
+        def counted(corpus, scores, most, model):
+            parts = route(corpus, scores, most, model)
             asked.append(len(parts))
             return parts
 

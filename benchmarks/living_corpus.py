@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import multiprocessing
+import os
 import random
 import re
+import sys
 import threading
 import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -110,6 +113,14 @@ class Extracts(LLM):
 def gists(folder: Path, llm: Extracts | None = None) -> GistMemory:
     """A gist memory of small stretches, so that small texts need several gists and a store several memories."""
     return GistMemory(llm or Extracts(), folder=folder, stretch=600, words=20, reply_tokens=300, together=1)
+
+
+def processes() -> multiprocessing.context.ForkServerContext:
+    """Where processes are forked from a server that has loaded what each of them would load by itself."""
+    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # the server does not take sys.path over
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["preloaded"])
+    return context
 
 
 def make_text(chance: random.Random, lines: int = 6) -> str:

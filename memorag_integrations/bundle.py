@@ -240,7 +240,8 @@ def whole(folder: Path) -> Iterator[None]:
 def needs_embedder(folder: Path) -> bool:
     """Whether the store's vectors were made by a model that its settings cannot make again."""
     meta = Store(folder).meta().get("embedder")
-    return meta is not None and meta["config"] is None
+    with whole(folder):
+        return meta is not None and meta["config"] is None
 
 
 def _embedder(made_by: Maker | None, given: Embedder | None) -> CheckedEmbedder | None:

@@ -274,6 +274,17 @@ class MemoryModel(Protocol):
         """
 
 
+@runtime_checkable
+class JoiningModel(Protocol):
+    """What a memory model has besides, where small memories can be asked in one prompt instead of one each."""
+
+    def groups(self, memories: Sequence[Memory], most: int) -> list[list[int]]:
+        """Which of its memories, the best first, share a prompt; of those that go into `most` groups."""
+
+    def joined(self, memories: Sequence[Memory]) -> Memory:
+        """The memories of one group as one, over the documents of all in this order; for recalls, it is not saved."""
+
+
 @dataclass(frozen=True)
 class Completion:
     """A language model's text and what it cost."""

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from .contracts import Floats, Memory, MemoryModel, Progress, Scores
+from .contracts import Floats, JoiningModel, Memory, MemoryModel, Progress, Scores
 from .documents import GIVEN, Document, Passage, Shard, Splitter, check_metadata, clean_text
 from .errors import Cancelled, InputError
 from .index.embedders import CheckedEmbedder
@@ -118,20 +118,51 @@ class Corpus:
         """The memory over this very shard, or None."""
         return self._memory_of.get(id(shard))
 
-    def route(self, scores: Scores, most: int) -> list[Part]:
-        """The memories worth asking, by the highest activation in their documents, each with its part of the scores."""
+    def route(self, scores: Scores, most: int, model: MemoryModel) -> list[Part]:
+        """The memories worth asking, by the highest activation in their documents, each with its part of the scores.
+
+        Args:
+            scores: Of the query.
+            most: Memories to be asked; those that the model joins count as one.
+            model: Theirs.
+        """
         candidates = scores.candidates
         if not candidates.passages:
             return []
-        firsts = candidates.firsts
+        firsts, joins = candidates.firsts, isinstance(model, JoiningModel)
         best = np.maximum.reduceat(scores.activation, firsts)
         picked: dict[int, None] = {}
         for i in np.argsort(-best, kind="stable"):
             picked[self._shard_of[candidates.passages[firsts[i]].document_id]] = None
-            if len(picked) == most:
+            if len(picked) == most and not joins:
                 break
-        documents = {i: {document.id for document in self.shards[i].documents} for i in picked}
-        return [Part(self.memories[i], ids, scores.of_documents(ids)) for i, ids in documents.items()]
+        ranked = list(picked)
+        groups = self.joined(model, ranked, most)
+        return [
+            Part(memory, ids, scores.of_documents(ids))
+            for memory, numbers in groups
+            for ids in [{document.id for number in numbers for document in self.shards[number].documents}]
+        ]
+
+    def joined(self, model: MemoryModel, ranked: Sequence[int], most: int) -> list[tuple[Memory, Sequence[int]]]:
+        """Memories to be asked, the best first, and the shards of each.
+
+        Args:
+            model: Theirs.
+            ranked: Numbers of shards, the best first.
+            most: Memories, those that the model joins counting as one.
+        """
+        if not isinstance(model, JoiningModel):
+            return [(self.memories[number], (number,)) for number in ranked[:most]]
+        groups = model.groups([self.memories[number] for number in ranked], most)
+        found: list[tuple[Memory, Sequence[int]]] = []
+        for group in groups:
+            numbers = sorted(
+                ranked[i] for i in group
+            )  # the same in every query: providers keep what prompts begin with
+            members = [self.memories[number] for number in numbers]
+            found.append((members[0] if len(members) == 1 else model.joined(members), numbers))
+        return found
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from . import fusion as fusing
 from . import union
 from .clue_parsing import parse_list
 from .clues import Usage
-from .contracts import Floats, Scores, SummarizingMemory
+from .contracts import Floats, MemoryModel, Scores, SummarizingMemory
 from .corpus import Corpus
 from .documents import clean_text
 from .errors import InputError
@@ -38,6 +38,7 @@ MOST_POINTS = 100
 class Covering:
     """What `MemoRAG` finds for many texts."""
 
+    memory_model: MemoryModel
     embedder: CheckedEmbedder | None
     fusion: Fusion
 
@@ -115,9 +116,12 @@ class Covering:
         corpus = self.corpus
         points: dict[str, None] = {}
         usage = Usage()
-        for shard, memory in zip(corpus.shards, corpus.memories, strict=True):
-            if document_id is not None and all(document.id != document_id for document in shard.documents):
-                continue
+        numbers = [
+            number
+            for number, shard in enumerate(corpus.shards)
+            if document_id is None or any(document.id == document_id for document in shard.documents)
+        ]
+        for memory, _ in corpus.joined(self.memory_model, numbers, len(numbers)):
             speaker = uncached(memory)
             if not isinstance(speaker, SummarizingMemory):
                 raise InputError(

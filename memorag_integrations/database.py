@@ -25,6 +25,8 @@ from .errors import MemoRAGError, StoreError
 FORMAT = 2
 APPLICATION_ID = int.from_bytes(b"MRAG", "big")
 DATABASE = "memorag.sqlite3"
+MEMORIES = "memories"
+"""The folder beside it with what memories keep for themselves."""
 FRESH = f".{DATABASE}."
 """How files begin that are being written and will take the database's name; a stop may leave one behind."""
 
@@ -170,6 +172,18 @@ def refused(folder: Path) -> Iterator[None]:
         ) from error
 
 
+def beheaded(folder: Path) -> StoreError | None:
+    """Why a folder with a store's remains but no database is no place for a new one; None where it is not one."""
+    left = [name for name in (MEMORIES, f"{DATABASE}-journal") if (folder / name).exists()]
+    if exists(folder) or not left:
+        return None
+    return StoreError(
+        f"The store at {folder} has lost its {DATABASE}; found {' and '.join(left)} alone. The documents were in it, so "
+        f"nothing can be made again from the rest, and nothing was changed. Restore the file from a copy, or memorize the "
+        f"documents again into another folder."
+    )
+
+
 def damaged(folder: Path, why: object) -> StoreError:
     return StoreError(
         f"The store at {folder} is damaged ({why}). `memorag verify` tells what is, `memorag repair` makes again what can "
@@ -201,6 +215,8 @@ def _present(folder: Path) -> Path:
         raise theirs
     if not folder.is_dir():
         raise StoreError(f"Expected a store folder at {folder}, found {'a file' if folder.exists() else 'nothing'}.")
+    if not path.is_file() and (gone := beheaded(folder)):
+        raise gone
     if not path.is_file():
         raise StoreError(
             f"Expected a store at {folder}, with {DATABASE} in it; found {', '.join(found) or 'an empty folder'}. "

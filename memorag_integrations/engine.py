@@ -61,7 +61,8 @@ class MemoRAG(Changing, Answering):
         passage_size: Most characters of a passage.
         language: ISO 639-1 code of the documents, or "auto" to detect it for each.
         fusion: How scores and clues become a ranking.
-        shards: Most memories that one query asks; the first pass over the index picks them.
+        shards: Most memories that one query asks; the first pass over the index picks them. Small memories of gists that
+            share a prompt count as one.
         clues: Most clues of one recall.
 
     Raises:
@@ -270,7 +271,7 @@ class MemoRAG(Changing, Answering):
         return [fusing.activate(one, self.fusion) for one in signals]
 
     def _recall(self, corpus: Corpus, scores: Scores) -> Recall:
-        parts = corpus.route(scores, self.shards)
+        parts = corpus.route(scores, self.shards, self.memory_model)
         together = min(len(parts), getattr(self.memory_model, "together", 1))
         if together <= 1:
             return self._merge(scores, [_ask(part) for part in parts])
@@ -279,7 +280,7 @@ class MemoRAG(Changing, Answering):
             return self._merge(scores, [recall.result() for recall in asked])
 
     async def _arecall(self, corpus: Corpus, scores: Scores) -> Recall:
-        parts = await asyncio.to_thread(corpus.route, scores, self.shards)
+        parts = await asyncio.to_thread(corpus.route, scores, self.shards, self.memory_model)
         asked = [part.memory.arecall([scores.text], scores=[part.scores]) for part in parts]
         recalls = zip(parts, await asyncio.gather(*asked), strict=True)
         return self._merge(scores, [attributed(recall, part.documents) for part, [recall] in recalls])

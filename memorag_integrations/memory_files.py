@@ -17,10 +17,9 @@ from uuid import uuid4
 
 import xxhash
 
-from .database import refused, sync
+from .database import MEMORIES, refused, sync
 from .errors import MemoryModelError
 
-MEMORIES = "memories"
 MANIFEST = "files.json"
 
 _CHUNK = 1 << 24
@@ -100,9 +99,12 @@ def drop_all_but(folder: Path, names: Iterable[str]) -> None:
 
 
 def abandoned(path: Path) -> bool:
-    """Whether unfinished work has not been touched for so long that nobody can be at it any more."""
+    """Whether unfinished work has not been touched for so long that nobody can be at it any more.
+
+    What is of a later time than now may be under way: a clock went backwards.
+    """
     try:
-        return abs(time.time() - path.stat().st_mtime) > _ABANDONED
+        return time.time() - path.stat().st_mtime > _ABANDONED
     except OSError:
         return False
 

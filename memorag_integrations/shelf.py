@@ -147,13 +147,13 @@ class Shelf(Depot):
 def commit(shelf: Shelf, corpus: Corpus, settings: Settings, expected: int | None) -> int | None:
     """Make `corpus` the state of the store; memories and vectors that it lacks first. See `Store.commit`."""
     store, model, embedder = shelf.store, shelf.model, shelf.embedder
-    shards = shelf.shards(corpus)
+    shelf.shards(corpus)  # before the transaction, which is short then
     vocabulary = corpus.index.terms.vocabulary
     return store.commit(
         describe(settings, model, embedder),
         seals_of(corpus),
         lambda id: row_of(corpus.entries[id], vocabulary),
-        shards,
+        lambda: shelf.shards(corpus),  # again, should another process have cleared them up
         expected=expected,
         vectors=shelf.spaces(corpus),
     )

@@ -16,7 +16,21 @@ from pathlib import Path
 from typing import Any
 
 from . import format1, memory_files, original_store
-from .database import DATABASE, FORMAT, FRESH, create, damage, damaged, exists, fresh, reading, refused, sync, writing
+from .database import (
+    DATABASE,
+    FORMAT,
+    FRESH,
+    beheaded,
+    create,
+    damage,
+    damaged,
+    exists,
+    fresh,
+    reading,
+    refused,
+    sync,
+    writing,
+)
 from .errors import StoreError
 from .rows import DocumentRow, PassageRow, ShardRow, State, seal
 
@@ -165,7 +179,7 @@ class Store:
         meta: Mapping[str, Any],
         seals: Mapping[str, bytes],
         row: Callable[[str], DocumentRow],
-        shards: Sequence[ShardRow],
+        shards: Callable[[], Sequence[ShardRow]],
         *,
         expected: int | None,
         vectors: Mapping[int, Callable[[Sequence[bytes]], Mapping[bytes, bytes]]],
@@ -176,7 +190,7 @@ class Store:
             meta: Settings and fingerprints.
             seals: Of all documents, in their order.
             row: The rows of a document, asked for where the store has none with its seal.
-            shards: All of them.
+            shards: All of them, their memories in the folder; asked for when nobody else can take these away any more.
             expected: The generation that this state was made from: None is returned, and nothing written, where the
                 store has gone on since. None for whatever there is.
             vectors: For each space, what gives those that passages name and the store lacks.
@@ -193,7 +207,7 @@ class Store:
             keys = _put_documents(database, seals, row)
             for space, lacking in vectors.items():
                 _put_vectors(database, space, lacking(_missing(database, space, keys)))
-            _put_shards(database, shards)
+            _put_shards(database, shards())
             _put_meta(database, meta)
             _put_state(database, generation + 1)
             return generation + 1
@@ -232,9 +246,9 @@ def check_target(folder: Path) -> Path:
         if exists(folder):
             with reading(folder):
                 pass
-        elif any(
-            entry.name != memory_files.MEMORIES and not entry.name.startswith(FRESH) for entry in folder.iterdir()
-        ):
+        elif gone := beheaded(folder):
+            raise gone
+        elif any(not entry.name.startswith(FRESH) for entry in folder.iterdir()):
             raise original_store.refusal(folder) or StoreError(
                 f"Expected an empty folder or a store at {folder}, found other files. Pass another folder; these were left."
             )

@@ -56,8 +56,13 @@ def verify(folder: str | Path) -> list[str]:
     problems += [f"The terms of document {id[:80]!r} are broken. They can be made again." for id in state.broken_terms]
     if not found.whole:
         problems.append("The list of documents, memories and settings is not the one that was written.")
-    if lost := _lost_vectors(folder, found):
-        problems.append(f"{lost} vectors are lost or broken. The embedder can make them again.")
+    try:
+        with bundle.whole(folder):
+            lost = _lost_vectors(folder, found)
+    except StoreError as error:
+        problems.append(str(error))
+    else:
+        problems += [f"{lost} vectors are lost or broken. The embedder can make them again."] if lost else []
     for name in dict.fromkeys(row.folder for row in state.shards if row.folder):
         try:
             memory_files.check(folder, name)
@@ -106,22 +111,33 @@ def repair(
         wait: Seconds to wait for another process that writes.
 
     Raises:
-        StoreError: Where there is none, its rows cannot be read, documents would have to be dropped and may not be, or
-            the embedder or memory model is missing.
+        StoreError: Where there is none, its rows cannot be read, documents would have to be dropped and may not be (or
+            all would), or the embedder or memory model is missing.
     """
     store = Store(Path(folder), wait)
     with reporting(progress) as report, store.transaction():
         found = store.examine()
-        if found.lost and not drop:
-            raise StoreError(
-                f"{len(found.lost)} documents of the store at {folder} are not as they were written, and cannot be made "
-                f"again: {', '.join(repr(id[:80]) for id in found.lost[:5])}. Restore it from a copy, or drop them "
-                f"(drop=True, `memorag repair --drop`) and add them anew."
-            )
+        if found.lost:
+            _check_loss(store, found, drop)
         opened = bundle.opened(store, found.state, embedder, memory)
         corpus, done = _rebuilt(opened, found, report)
         _rewrite(opened.shelf, found.state, corpus)
     return done
+
+
+def _check_loss(store: Store, found: Examination, drop: bool) -> None:
+    """Raises StoreError where broken documents may not be dropped, or nothing would be left."""
+    of, names = len(found.state.order), ", ".join(repr(id[:80]) for id in found.lost[:5])
+    if len(found.lost) == of:
+        raise StoreError(
+            f"None of the {of} documents of the store at {store.folder} is as it was written, so nothing would be left: "
+            f"{names}. Restore it from a copy, or memorize the documents again into another folder."
+        )
+    if not drop:
+        raise StoreError(
+            f"{len(found.lost)} documents of the store at {store.folder} are not as they were written, and cannot be made "
+            f"again: {names}. Restore it from a copy, or drop them (drop=True, `memorag repair --drop`) and add them anew."
+        )
 
 
 def _rebuilt(opened: bundle.Opened, found: Examination, progress: Progress) -> tuple[Corpus, Repair]:

@@ -19,6 +19,7 @@ from memorag_integrations import Document, GistMemory, LLMMemory, MemoRAG, upkee
 from memorag_integrations.database import DATABASE, reading
 from memorag_integrations.errors import Cancelled, InputError, StoreError
 from memorag_integrations.packs import pack
+from memorag_integrations.store import Store
 from tests.conftest import BAKERY, LIGHTHOUSE, RIVER, HashEmbedder
 from tests.scripted import ScriptedLLM
 
@@ -123,6 +124,14 @@ async def test_refresh_makes_the_corpus_what_it_is_given(api, memo, documents):
         ("delete", "unknown", "found 'unknown'"),
         ("delete", ["river", "unknown"], "found 'unknown'"),
         ("delete", [None], "found 'None'"),
+        ("delete", "../../x", r"found '\.\./\.\./x'"),
+        ("delete", "x" * 10_240, "found 'x{80}'"),
+        ("replace", Document("x", "../../x"), r"found '\.\./\.\./x'"),
+        ("replace", Document("", "river"), r"holds no text\. Use delete"),
+        ("replace", Document("x", "river", {"at": {1, 2}}), "'at' is a set"),
+        ("upsert", Document("", "river"), r"holds no text\. Use delete"),
+        ("upsert", Document("x", "river", {"at": object()}), "'at' is a object"),
+        ("refresh", Document("x", "river", {("a", "b"): 1}), r"\('a', 'b'\) is a int"),
         ("refresh", [], "no document holds any text"),
     ],
 )
@@ -345,8 +354,12 @@ def test_a_read_only_store_can_be_asked(tmp_path, documents, monkeypatch):
         loaded = MemoRAG.load(tmp_path / "s", embedder=HashEmbedder())
         assert answers(loaded) == expected
         assert upkeep.verify(tmp_path / "s") == []
-        with pytest.raises(StoreError, match="cannot be written to"):
+        with pytest.raises(StoreError, match=r"cannot be written to\. Change its permissions"):
             loaded.save(tmp_path / "s")
+        living = MemoRAG.open(tmp_path / "s", embedder=HashEmbedder())
+        with pytest.raises(StoreError, match=r"cannot be written to\. Change its permissions"):
+            living.delete("river", progress=False)
+        assert answers(living) == expected
     finally:
         (tmp_path / "s").chmod(0o700)
 
@@ -360,6 +373,26 @@ def test_a_clock_that_goes_backwards_changes_nothing(tmp_path, documents, monkey
     other.replace(Document("later", "lighthouse"), progress=False)
     assert memo.reload()
     assert memo.get("lighthouse").text == "later"
+    under_way = tmp_path / "s" / "memories" / ".name.1"
+    under_way.mkdir(parents=True)
+    upkeep.compact(tmp_path / "s")
+    assert under_way.is_dir(), "of a later time than now: somebody may be at it"
+    assert upkeep.verify(tmp_path / "s") == []
+
+
+def test_clearing_up_just_before_a_commit_takes_no_memory_away(tmp_path, documents, monkeypatch):
+    model, commit = GistMemory(ScriptedLLM("A gist."), folder=tmp_path / "gists"), Store.commit
+
+    def overtaken(store, *args, **how):
+        assert os.listdir(tmp_path / "s" / "memories")
+        upkeep.compact(tmp_path / "s")
+        assert os.listdir(tmp_path / "s" / "memories") == []
+        return commit(store, *args, **how)
+
+    monkeypatch.setattr(Store, "commit", overtaken)
+    MemoRAG.open(tmp_path / "s", memory=model).add(documents, progress=False)
+    assert upkeep.verify(tmp_path / "s") == []
+    assert list(MemoRAG.load(tmp_path / "s", memory=model).corpus.documents) == ["lighthouse", "bakery", "river"]
 
 
 def test_a_closed_corpus_says_so(tmp_path, documents):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from memorag_integrations import Document, Fusion, GistMemory, MemoRAG, Passage, database, store
+from memorag_integrations import Document, Fusion, GistMemory, MemoRAG, Passage, database, store, upkeep
 from memorag_integrations.contracts import EmbedderFingerprint
 from memorag_integrations.errors import EmbedderError, InputError, StoreError
 from memorag_integrations.index.embedders import MiniLMEmbedder
@@ -233,6 +233,61 @@ def test_a_foreign_folder_is_not_written_to(tmp_path, documents, way):
         write(tmp_path / "notes")
     assert snapshot(tmp_path) == before
     assert memo.corpus is corpus, "refused before anything was read"
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda folder, documents: MemoRAG.load(folder),
+        lambda folder, documents: MemoRAG.open(folder),
+        lambda folder, documents: MemoRAG().memorize(documents, save_dir=folder, progress=False),
+        lambda folder, documents: made(documents).save(folder),
+        lambda folder, documents: upkeep.verify(folder),
+        lambda folder, documents: upkeep.repair(folder, drop=True, progress=False),
+        lambda folder, documents: upkeep.compact(folder),
+    ],
+    ids=["load", "open", "memorize", "save", "verify", "repair", "compact"],
+)
+@pytest.mark.parametrize("left", ["memories", "journal"])
+def test_a_store_that_lost_its_database_is_not_taken_for_an_empty_folder(tmp_path, documents, use, left):
+    folder, model = tmp_path / "store", GistMemory(ScriptedLLM("A gist."), folder=tmp_path / "gists")
+    MemoRAG.open(folder, memory=model).add(documents, progress=False)
+    (folder / store.DATABASE).unlink()
+    if left == "journal":
+        shutil.rmtree(folder / "memories")
+        (folder / f"{store.DATABASE}-journal").write_bytes(b"pages")
+    before = snapshot(folder)
+    with pytest.raises(
+        StoreError, match=rf"has lost its {store.DATABASE}; found .*{left} alone.*Restore .* from a copy"
+    ):
+        use(folder, documents)
+    assert snapshot(folder) == before
+
+
+@pytest.mark.parametrize(
+    "value", ['{"config": null, "fingerprint": {"name": "HashEmbedder"}}', '{"fingerprint": {}}', "[]", "7"]
+)
+def test_a_broken_setting_is_told_by_every_door(tmp_path, documents, value):
+    made(documents, HashEmbedder()).save(tmp_path / "s")
+    change(tmp_path / "s", f"UPDATE meta SET value = '{value}' WHERE key = 'embedder'")
+    problems = upkeep.verify(tmp_path / "s")
+    assert "The list of documents, memories and settings is not the one that was written." in problems
+    assert any("is damaged (" in problem for problem in problems)
+    for use in (MemoRAG.load, MemoRAG.open, upkeep.repair):
+        with pytest.raises(StoreError, match=r"is damaged \("):
+            use(tmp_path / "s", embedder=HashEmbedder())
+    if "config" not in value:
+        with pytest.raises(StoreError, match=r"is damaged \("):
+            MemoRAG.needs_embedder(tmp_path / "s")
+
+
+def test_repair_does_not_drop_all_there_is(tmp_path, documents):
+    made(documents).save(tmp_path / "s")
+    change(tmp_path / "s", "UPDATE documents SET seal = x'00'")
+    before = snapshot(tmp_path / "s")
+    with pytest.raises(StoreError, match=r"None of the 3 documents .*nothing would be left: 'lighthouse'"):
+        upkeep.repair(tmp_path / "s", drop=True, progress=False)
+    assert snapshot(tmp_path / "s") == before
 
 
 @pytest.mark.parametrize("place", ["file.txt", "file.txt/store", "file.txt/deep/store"])

@@ -9,9 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..clues import Recall, Usage
-from ..contracts import Config, Memory, MemoryModel, Progress, Scores
+from ..contracts import Config, JoiningModel, Memory, MemoryModel, Progress, Scores
 from ..documents import Shard
 from ..errors import InputError
+
+_MOST_JOINED = 32
+"""Groups of memories that were asked together, and are kept for the next time."""
 
 
 def cached(model: MemoryModel) -> MemoryModel:
@@ -40,6 +43,10 @@ class CachedMemoryModel(MemoryModel):
 
     model: MemoryModel
     most: int = 1000
+    _joined: OrderedDict[tuple[int, ...], tuple[Sequence[Memory], CachedMemory]] = field(
+        default_factory=OrderedDict, init=False, repr=False, compare=False
+    )
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.most, bool) or not isinstance(self.most, int) or self.most < 1:
@@ -70,6 +77,25 @@ class CachedMemoryModel(MemoryModel):
 
     def count_tokens(self, text: str) -> int:
         return self.model.count_tokens(text)
+
+    def groups(self, memories: Sequence[Memory], most: int) -> list[list[int]]:
+        """As the model says; each by itself where it does not."""
+        if isinstance(self.model, JoiningModel):
+            return self.model.groups([uncached(memory) for memory in memories], most)
+        return [[number] for number in range(len(memories))][:most]
+
+    def joined(self, memories: Sequence[Memory]) -> CachedMemory:
+        """As the model does; the same memories are joined once, so that what they said together is kept as well."""
+        assert isinstance(self.model, JoiningModel)
+        key = tuple(map(id, memories))
+        with self._lock:
+            if key not in self._joined:
+                memory = CachedMemory(self.model.joined([uncached(memory) for memory in memories]), self.most)
+                self._joined[key] = memories, memory  # held, or their ids would be given to others
+            self._joined.move_to_end(key)
+            while len(self._joined) > _MOST_JOINED:
+                self._joined.popitem(last=False)
+            return self._joined[key][1]
 
     def form(
         self, shard: Shard, *, progress: Progress | None = None, cancel: threading.Event | None = None

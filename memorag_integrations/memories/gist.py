@@ -19,7 +19,7 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from ..clue_parsing import parse_text
-from ..contracts import Completion, Progress
+from ..contracts import Completion, Memory, Progress
 from ..documents import Shard, clean_text, text_hash
 from ..errors import Cancelled, InputError, MemoryModelError
 from ..grounding import Grounder
@@ -87,9 +87,30 @@ class GistMemory(AskingModel):
         return f"gist-1 {self.llm.name} {text_hash(self.llm.name, *map(str, shape), *own)[:16]}"
 
     @property
-    def capacity(self) -> int:
-        """Tokens of text whose gists fit one prompt, about: small documents share a memory, and so a call."""
-        return int(self.room * max(1.0, self.stretch / (10 * self.words)))
+    def capacity(self) -> int | None:
+        """None: each document has its own gists, so a change of one touches no other's. A recall joins small ones."""
+        return None
+
+    def groups(self, memories: Sequence[Memory], most: int) -> list[list[int]]:
+        """Memories whose gists fit one prompt, each in the first group that has room for it. See `JoiningModel`."""
+        groups: list[list[int]] = []
+        left: list[int] = []
+        between = self.count(_JOIN)
+        for number, memory in enumerate(memories):
+            assert isinstance(memory, GistShardMemory)
+            tokens = memory.read_tokens + between
+            group = next((i for i, room in enumerate(left) if tokens <= room), None)
+            if group is not None:
+                groups[group].append(number)
+                left[group] -= tokens
+            elif len(groups) < most:
+                groups.append([number])
+                left.append(self.room + between - tokens)
+        return groups
+
+    def joined(self, memories: Sequence[Memory]) -> JoinedGists:
+        members = tuple(memory for memory in memories if isinstance(memory, GistShardMemory))
+        return JoinedGists.over(self, members)
 
     def form(
         self, shard: Shard, *, progress: Progress | None = None, cancel: threading.Event | None = None
@@ -170,6 +191,10 @@ class GistShardMemory(AskedMemory):
     def read_text(self) -> str:
         return self._top.text
 
+    @cached_property
+    def read_tokens(self) -> int:
+        return self.model.count(self.read_text)
+
     @property
     def nbytes(self) -> int:
         """Bytes of the gists, and of the indices that place clues once they were needed."""
@@ -213,6 +238,58 @@ class GistShardMemory(AskedMemory):
     @cached_property
     def _bottom(self) -> _Joined:
         return _Joined(self.levels[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoinedGists(AskedMemory):
+    """The gists of several shards, read in one prompt.
+
+    Args:
+        members: Their memories, by which clues are placed.
+    """
+
+    members: tuple[GistShardMemory, ...]
+
+    @classmethod
+    def over(cls, model: GistMemory, members: tuple[GistShardMemory, ...]) -> JoinedGists:
+        shard = Shard(tuple(document for member in members for document in member.shard.documents))
+        tokens = sum(member.token_count for member in members)
+        length = sum(len(member.read_text) + len(_JOIN) for member in members) - len(_JOIN)
+        return cls(model=model, shard=shard, token_count=tokens, parts=((0, length),), members=members)
+
+    @property
+    def text(self) -> str:
+        return Shard.SEPARATOR.join(member.text for member in self.members)
+
+    @property
+    def read_text(self) -> str:
+        return self._joined.text
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        return [warning for member in self.members for warning in member.warnings]
+
+    def place(self, clue: str, part: Range) -> tuple[int, int, float] | None:
+        """Where the member that the clue comes from places it, in the text of all."""
+        top = self._joined.find(clue, part)
+        if top is None:
+            return None
+        number = top[0].start
+        member = self.members[number]
+        within = member.place(clue, (0, len(member.read_text)))
+        if within is None:
+            return None
+        offset = sum(len(before.text) + len(Shard.SEPARATOR) for before in self.members[:number])
+        start, end, likeness = within
+        return offset + start, offset + end, likeness
+
+    def save(self, path: Path) -> None:
+        raise MemoryModelError("Joined gists are for one recall; their members are saved.")
+
+    @cached_property
+    def _joined(self) -> _Joined:
+        """The members' gists, each with its member's number for a place."""
+        return _Joined(tuple(Gist(i, i + 1, member.read_text) for i, member in enumerate(self.members)))
 
 
 class _Joined:
