@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 
@@ -22,6 +22,7 @@ from ..decoding.cache import GrowingCache
 from ..decoding.causal import CausalDecoder, PrefixBranches
 from ..decoding.checkpoint import FAMILIES, Checkpoint, find_folder, load_model, read_config, weight_files
 from ..decoding.families import causal_config, check_causal, window_of
+from ..decoding.quantised import QuantisedEntries, check_cache_dtype
 from ..documents import Shard, clean_text
 from ..errors import Cancelled, InputError, MemoryModelError
 from ..stretches import Range, fitting
@@ -47,6 +48,9 @@ class LongContextMemory(CheckpointMemoryModel):
         context_window: Most tokens of text, prompts and replies together; None for all the checkpoint has.
         overflow: What becomes of a text beyond the window: "split" reads its parts one by one and joins their clues,
             "refuse" raises when the memory is formed. Nothing is ever cut off unseen.
+        kv_cache_dtype: How the text's keys and values are held: "auto", as the model computes, or "fp8", by transformers'
+            Fp8QuantizedLayer, in a half (bfloat16) or a quarter (float32) of that. A part is read in full before it is
+            quantised; `storage` says how it is saved.
         revision, token, cache_dir, dtype, device, device_map, bits, prompts, language, storage, draft_answer, sampling:
             See `CheckpointMemoryModel`.
 
@@ -58,19 +62,21 @@ class LongContextMemory(CheckpointMemoryModel):
 
     context_window: int | None = None
     overflow: str = "split"
+    kv_cache_dtype: str = "auto"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         window = self.context_window
         if window is not None and (isinstance(window, bool) or not isinstance(window, int) or window < 1):
             raise InputError(f"Expected context_window to be a number of tokens or None, found {window!r}.")
+        check_cache_dtype(self.kv_cache_dtype)
         if self.overflow not in OVERFLOWS:
             raise InputError(f"Expected overflow out of {', '.join(OVERFLOWS)}, found {self.overflow!r}.")
 
     @property
     def config(self) -> Config | None:
         settings = self.settings()
-        own = {"context_window": self.context_window, "overflow": self.overflow}
+        own = {name: getattr(self, name) for name in ("context_window", "overflow", "kv_cache_dtype")}
         return None if settings is None else {**settings, **own}
 
     @cached_property
@@ -206,7 +212,7 @@ class LongContextMemory(CheckpointMemoryModel):
         cancel: threading.Event | None,
     ) -> Entries:
         total, before = sum(map(len, readings)), 0
-        entries: list[tuple[torch.Tensor, torch.Tensor]] = []
+        entries: Any = self._held([])
         if progress is not None:
             progress("memorizing", 0, total)
         for ids in readings:
@@ -217,8 +223,11 @@ class LongContextMemory(CheckpointMemoryModel):
                 if cancel is not None and cancel.is_set():
                     raise Cancelled("Cancelled while the memory was formed; nothing of it was kept.")
             before += len(ids)
-            entries += cache.entries()
-        return entries
+            entries += self._held(cache.entries())
+        return cast(Entries, entries)
+
+    def _held(self, entries: Entries) -> Any:
+        return QuantisedEntries(entries) if self.kv_cache_dtype == "fp8" else list(entries)
 
     def load(self, path: Path, shard: Shard) -> FormedLongContextMemory:
         manifest = stored.read_manifest(path)
@@ -234,7 +243,7 @@ class LongContextMemory(CheckpointMemoryModel):
             raise MemoryModelError(
                 f"The memory at {path} cannot be read ({error}). Memorize the text again."
             ) from error
-        return FormedLongContextMemory(self, shard, parts, entries)
+        return FormedLongContextMemory(self, shard, parts, self._held(entries))
 
     def _check_entries(self, parts: Sequence[Part], entries: Entries) -> None:
         config: Any = self.checkpoint.config

@@ -14,6 +14,7 @@ from ..clue_parsing import Reply, parse_list, parse_text
 from ..clues import Recall, Usage, merge_recalls
 from ..contracts import Completion, Memory, Scores
 from ..decoding.branches import Entries
+from ..decoding.quantised import bytes_of
 from ..decoding.writing import Branching, Sampling, Transcript, write
 from ..documents import Shard, clean_text
 from ..errors import InputError
@@ -77,8 +78,7 @@ class PromptedMemory(Memory):
 
     @property
     def nbytes(self) -> int:
-        held = sum(keys.nbytes + values.nbytes for keys, values in self.entries)
-        return held + (self.grounder.nbytes if "grounder" in self.__dict__ else 0)
+        return bytes_of(self.entries) + (self.grounder.nbytes if "grounder" in self.__dict__ else 0)
 
     @cached_property
     def text(self) -> str:

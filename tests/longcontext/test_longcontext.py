@@ -17,6 +17,7 @@ import torch
 from memorag_integrations import registry
 from memorag_integrations.decoding import causal
 from memorag_integrations.decoding.causal import PrefixBranches
+from memorag_integrations.decoding.quantised import bytes_of
 from memorag_integrations.decoding.writing import Sampling
 from memorag_integrations.documents import Document, Shard
 from memorag_integrations.engine import MemoRAG
@@ -170,6 +171,33 @@ def test_branches_share_the_cache_uncopied(memory: FormedLongContextMemory) -> N
         assert all(a.data_ptr() == b.data_ptr() for a, b in zip(branches._shared.entries[0], entries[0], strict=True))
         assert branches.copied == 0
     assert costs[0] == costs[1]  # bytes made for a token do not grow with the text
+
+
+@pytest.mark.parametrize("window", [None, 1350])
+def test_a_cache_held_in_8_bits(make: Callable[..., LongContextMemory], tmp_path: Path, window: int | None) -> None:
+    full = make(context_window=window, dtype="float32").form(SHARD)
+    model = make(context_window=window, dtype="float32", kv_cache_dtype="fp8")
+    memory = model.form(SHARD)
+    assert memory.parts == full.parts
+    assert bytes_of(memory.entries) < 0.26 * bytes_of(full.entries)
+    for held, exact in zip(memory.entries, full.entries, strict=True):
+        for a, b in zip(held, exact, strict=True):
+            assert 0 < float((a - b).abs().max()) < float(b.abs().max()) / 16  # three bits of mantissa
+
+    recall = memory.recall(["Who sold it?"])[0]
+    seen = replace(memory, entries=list(memory.entries))  # the same numbers, held in full
+    assert seen.recall(["Who sold it?"])[0].clues == recall.clues
+    near, true = (m.branches(0, 1).feed([[5, 6, 7]])[0] for m in (memory, full))
+    nothing = PrefixBranches(model.decoder, [], 1).feed([[5, 6, 7]])[0]
+    assert float((near - true).abs().max()) < 0.2 * float((nothing - true).abs().max())
+
+    memory.save(tmp_path / "m")
+    for loaded in (m.load(tmp_path / "m", SHARD) for m in (model, full.model)):
+        assert loaded.recall(["Who sold it?"])[0].clues == recall.clues
+    assert bytes_of(model.load(tmp_path / "m", SHARD).entries) == bytes_of(memory.entries)
+    made = registry.build(registry.MEMORY_MODELS, json.loads(json.dumps(model.config)))
+    assert isinstance(made, LongContextMemory)
+    assert made.kv_cache_dtype == "fp8"
 
 
 # ── beyond the window ────────────────────────────────────────────────────────────────────────────────────────────
@@ -326,7 +354,14 @@ def test_other_families_are_tried_before_they_are_used(
 
 
 @pytest.mark.parametrize(
-    "settings", [{"overflow": "cut"}, {"context_window": 0}, {"context_window": True}, {"prompts": {"spans": "Where?"}}]
+    "settings",
+    [
+        {"overflow": "cut"},
+        {"kv_cache_dtype": "fp4"},
+        {"context_window": 0},
+        {"context_window": True},
+        {"prompts": {"spans": "Where?"}},
+    ],
 )
 def test_settings_that_make_no_sense(settings: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="Expected"):
