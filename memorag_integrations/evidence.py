@@ -280,7 +280,9 @@ def merge_neighbours(evidence: Sequence[Evidence], texts: Mapping[str, str]) -> 
             groups[-1].append(i)
         else:
             groups.append([i])
-    merged = {i: piece for i, piece in enumerate(evidence) if i not in set(ours)}
+    merged = dict(enumerate(evidence))
+    for i in ours:
+        del merged[i]
     for group in groups:
         merged[min(group)] = _join([evidence[i] for i in group], evidence[min(group)], texts)
     return [merged[i] for i in sorted(merged)]

@@ -130,7 +130,8 @@ class Store:
         """Those of these vectors that are there and whole."""
         with reading(self.folder) as (database, version):
             if version < FORMAT:
-                return {key: vector for key, vector in format1.read(database)[1].items() if key in set(keys)}
+                stored = format1.read(database)[1]
+                return {key: stored[key] for key in keys if key in stored}
             return _vectors(database, space, keys)
 
     def broken(self, space: int) -> int:
@@ -388,7 +389,8 @@ def _put_shards(database: sqlite3.Connection, shards: Sequence[ShardRow]) -> Non
     """Write the shards that differ and the order of all."""
     stored = database.execute("SELECT number, place, documents, content, folder FROM shards")
     known = {ShardRow(*row): (number, place) for number, place, *row in stored}
-    gone = [(number,) for row, (number, _) in known.items() if row not in set(shards)]
+    wanted = set(shards)
+    gone = [(number,) for row, (number, _) in known.items() if row not in wanted]
     database.executemany("DELETE FROM shards WHERE number = ?", gone)
     last = -1
     for row in shards:

@@ -142,7 +142,8 @@ def _check_loss(store: Store, found: Examination, drop: bool) -> None:
 
 def _rebuilt(opened: bundle.Opened, found: Examination, progress: Progress) -> tuple[Corpus, Repair]:
     shelf = opened.shelf
-    order = [id for id in found.state.order if id not in set(found.lost)]
+    lost = set(found.lost)
+    order = [id for id in found.state.order if id not in lost]
     state = replace(found.state, order=order)
     sound = bundle.restore(shelf, state, Corpus.empty(shelf.embedder is not None), strict=False)
     settings = opened.settings
