@@ -157,9 +157,8 @@ class Corpus:
         groups = model.groups([self.memories[number] for number in ranked], most)
         found: list[tuple[Memory, Sequence[int]]] = []
         for group in groups:
-            numbers = sorted(
-                ranked[i] for i in group
-            )  # the same in every query: providers keep what prompts begin with
+            # in one order at every query: providers keep what prompts begin with
+            numbers = sorted(ranked[i] for i in group)
             members = [self.memories[number] for number in numbers]
             found.append((members[0] if len(members) == 1 else model.joined(members), numbers))
         return found

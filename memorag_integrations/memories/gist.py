@@ -6,7 +6,6 @@ range that it stands for, so that a clue from it leads back into the text.
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from bisect import bisect_right
@@ -16,23 +15,20 @@ from functools import cached_property
 from math import ceil
 from pathlib import Path
 from typing import NamedTuple
-from uuid import uuid4
 
-from ..clue_parsing import parse_text
-from ..contracts import Completion, Memory, Progress
+from ..contracts import Memory, Progress
 from ..documents import Shard, clean_text, text_hash
 from ..errors import Cancelled, InputError, MemoryModelError
 from ..grounding import Grounder
-from ..prompts import fence, prompts_for
+from ..prompts import prompts_for
 from ..prompts.languages import detect, reply_sentence
 from ..stretches import Range, fitting, stretches
 from .asked import AskedMemory, AskingModel, check_counts
-from .asking import ask
 from .files import broken, read_memory, write_memory
+from .gist_writing import Writing
 
 _JOIN = "\n\n"
 _ROUNDS = 8
-_CHARACTERS_PER_WORD = 6
 
 
 class Gist(NamedTuple):
@@ -131,11 +127,11 @@ class GistMemory(AskingModel):
         language = detect(text) if self.language == "auto" else self.language
         prompts = self.prompts or prompts_for(language)
         spoken = reply_sentence(prompts, language)
-        write = _Writing(self, prompts.gist, spoken, progress, cancel)
+        write = Writing(self, prompts.gist, spoken, progress, cancel)
         ranges = self._ranges(shard, text)
         texts, lost = write.gists([text[start:end] for start, end in ranges], "reading stretches")
         levels = [tuple(Gist(*place, gist) for place, gist in zip(ranges, texts, strict=True))]
-        write = _Writing(self, prompts.digest, spoken, progress, cancel)
+        write = Writing(self, prompts.digest, spoken, progress, cancel)
         while len(levels) < _ROUNDS and (factor := self.count(_joined(levels[-1])) / self.room) > 1:
             groups = _groups(levels[-1], factor, self.count, self.room)
             texts, more = write.gists([_joined(group) for group in groups], "joining gists")
@@ -327,90 +323,3 @@ def _groups(level: Level, factor: float, count: Callable[[str], int], room: int)
             groups.append([])
         groups[-1].append(gist)
     return list(groups)
-
-
-@dataclass
-class _Writing:
-    """One pass over stretches: what the folder holds is taken, the rest is asked for and stored as it comes.
-
-    A text no longer than a gist may be is its own gist.
-    """
-
-    model: GistMemory
-    template: str
-    spoken: str
-    progress: Progress | None
-    cancel: threading.Event | None
-
-    def gists(self, texts: Sequence[str], stage: str) -> tuple[list[str], int]:
-        """The gist of each text, and for how many the language model gave none."""
-        folder = Path(self.model.folder)
-        files = [folder / key[:2] / f"{key}.json" for key in map(self._key, texts)]
-        short = _CHARACTERS_PER_WORD * self.model.words
-        gists = [text if len(text) <= short else _stored(file) for text, file in zip(texts, files, strict=True)]
-        missing = [i for i, gist in enumerate(gists) if gist is None]
-        done = len(texts) - len(missing)
-        self._report(stage, done, len(texts))
-
-        def keep(chain: int, completion: Completion) -> None:
-            nonlocal done
-            i = missing[chain]
-            self.model.meter.add(completion.usage)
-            gist = parse_text(completion.text)
-            if gist:
-                _store(files[i], gist)
-                gists[i] = gist
-            done += 1
-            self._report(stage, done, len(texts))
-
-        if missing:
-            model = self.model
-            chains = [[self._prompt(texts[i])] for i in missing]
-            limits = (model.reply_tokens, model.together)
-            ask(
-                model.llm,
-                chains,
-                max_tokens=limits[0],
-                together=limits[1],
-                cancel=self.cancel,
-                arrived=keep,
-                batch=True,
-            )
-        lost = sum(gist is None for gist in gists)
-        return [gist or self._lead(text) for gist, text in zip(gists, texts, strict=True)], lost
-
-    def _prompt(self, text: str) -> str:
-        fenced, tag = fence(text)
-        return fenced + self.template.format(tag=tag, words=self.model.words, language=self.spoken)
-
-    def _key(self, text: str) -> str:
-        return text_hash("gist-1", self.model.llm.name, self.template, self.spoken, str(self.model.words), text)
-
-    def _lead(self, text: str) -> str:
-        return " ".join(clean_text(text)[: _CHARACTERS_PER_WORD * self.model.words].split())
-
-    def _report(self, stage: str, done: int, total: int) -> None:
-        if self.progress is not None:
-            self.progress(stage, done, total)
-
-
-def _stored(file: Path) -> str | None:
-    """The gist in a file; None where there is none, or none that can be read: it is asked for anew."""
-    try:
-        gist = json.loads(file.read_text("utf-8"))["gist"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return gist if isinstance(gist, str) and gist.strip() else None
-
-
-def _store(file: Path, gist: str) -> None:
-    """Whole or not at all: written beside, then renamed."""
-    fresh = file.with_name(f".{file.name}.{uuid4().hex}")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh.write_text(json.dumps({"gist": gist}, ensure_ascii=False), "utf-8")
-        os.replace(fresh, file)
-    except OSError as error:
-        raise MemoryModelError(
-            f"Gists are kept in {file.parent.parent}, which cannot be written to ({error}). Pass another folder=…"
-        ) from error

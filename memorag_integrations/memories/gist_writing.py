@@ -1,0 +1,103 @@
+"""Gists asked for, and kept as they come: one small file each, named by the hash of all that shapes it."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from ..clue_parsing import parse_text
+from ..contracts import Completion, Progress
+from ..documents import clean_text, text_hash
+from ..errors import MemoryModelError
+from ..prompts import fence
+from .asking import ask
+
+if TYPE_CHECKING:
+    from .gist import GistMemory
+
+_CHARACTERS_PER_WORD = 6
+
+
+@dataclass
+class Writing:
+    """One pass over stretches: what the folder holds is taken, the rest is asked for and stored as it comes.
+
+    A text no longer than a gist may be is its own gist.
+    """
+
+    model: GistMemory
+    template: str
+    spoken: str
+    progress: Progress | None
+    cancel: threading.Event | None
+
+    def gists(self, texts: Sequence[str], stage: str) -> tuple[list[str], int]:
+        """The gist of each text, and for how many the language model gave none."""
+        folder = Path(self.model.folder)
+        files = [folder / key[:2] / f"{key}.json" for key in map(self._key, texts)]
+        short = _CHARACTERS_PER_WORD * self.model.words
+        gists = [text if len(text) <= short else _stored(file) for text, file in zip(texts, files, strict=True)]
+        missing = [i for i, gist in enumerate(gists) if gist is None]
+        done = len(texts) - len(missing)
+        self._report(stage, done, len(texts))
+
+        def keep(chain: int, completion: Completion) -> None:
+            nonlocal done
+            i = missing[chain]
+            self.model.meter.add(completion.usage)
+            gist = parse_text(completion.text)
+            if gist:
+                _store(files[i], gist)
+                gists[i] = gist
+            done += 1
+            self._report(stage, done, len(texts))
+
+        if missing:
+            model = self.model
+            chains = [[self._prompt(texts[i])] for i in missing]
+            limits = {"max_tokens": model.reply_tokens, "together": model.together}
+            ask(model.llm, chains, cancel=self.cancel, arrived=keep, batch=True, **limits)
+        lost = sum(gist is None for gist in gists)
+        return [gist or self._lead(text) for gist, text in zip(gists, texts, strict=True)], lost
+
+    def _prompt(self, text: str) -> str:
+        fenced, tag = fence(text)
+        return fenced + self.template.format(tag=tag, words=self.model.words, language=self.spoken)
+
+    def _key(self, text: str) -> str:
+        return text_hash("gist-1", self.model.llm.name, self.template, self.spoken, str(self.model.words), text)
+
+    def _lead(self, text: str) -> str:
+        return " ".join(clean_text(text)[: _CHARACTERS_PER_WORD * self.model.words].split())
+
+    def _report(self, stage: str, done: int, total: int) -> None:
+        if self.progress is not None:
+            self.progress(stage, done, total)
+
+
+def _stored(file: Path) -> str | None:
+    """The gist in a file; None where there is none, or none that can be read: it is asked for anew."""
+    try:
+        gist = json.loads(file.read_text("utf-8"))["gist"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return gist if isinstance(gist, str) and gist.strip() else None
+
+
+def _store(file: Path, gist: str) -> None:
+    """Whole or not at all: written beside, then renamed."""
+    fresh = file.with_name(f".{file.name}.{uuid4().hex}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fresh.write_text(json.dumps({"gist": gist}, ensure_ascii=False), "utf-8")
+        os.replace(fresh, file)
+    except OSError as error:
+        raise MemoryModelError(
+            f"Gists are kept in {file.parent.parent}, which cannot be written to ({error}). Pass another folder=…"
+        ) from error
