@@ -51,6 +51,12 @@ def as_document(context: object) -> Document:
     return Document(context, NAME)
 
 
+def check_one_generator(checkpoint: str | None, customized: object) -> None:
+    """Raises InputError where both name what writes."""
+    if checkpoint and customized is not None:
+        raise InputError("gen_model_name_or_path and customized_gen_model both name a generator. Pass one of them.")
+
+
 def check_count(**given: object) -> None:
     """Raises InputError where one of these is not a whole number of at least 1."""
     for name, value in given.items():

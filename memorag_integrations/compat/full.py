@@ -7,8 +7,15 @@ from typing import Any
 
 from .. import engine
 from ..contracts import Embedder
-from ..errors import InputError
-from .arguments import Retrieval, as_document, check_count, check_retrieval, find_embedder, refuse_unknown
+from .arguments import (
+    Retrieval,
+    as_document,
+    check_count,
+    check_one_generator,
+    check_retrieval,
+    find_embedder,
+    refuse_unknown,
+)
 from .models import Memory, Model
 from .pipeline import Pipeline, TokenSplitter, print_sizes
 
@@ -59,8 +66,7 @@ class MemoRAG(Pipeline):
         self.ret_hit, self.retrieval = ret_hit, check_retrieval(retrieval)
         self.splitter = TokenSplitter(retrieval_chunk_size)
         how = {"load_in_4bit": load_in_4bit, "enable_flash_attn": enable_flash_attn}
-        if gen_model_name_or_path and customized_gen_model is not None:
-            raise InputError("gen_model_name_or_path and customized_gen_model both name a generator. Pass one of them.")
+        check_one_generator(gen_model_name_or_path, customized_gen_model)
         embedder = find_embedder(ret_model_name_or_path, cache_dir, access_token)
         self.mem_model = Memory(mem_model_name_or_path, cache_dir, access_token, beacon_ratio, **how)
         if gen_model_name_or_path:

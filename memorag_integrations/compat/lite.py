@@ -7,11 +7,18 @@ from typing import Any
 
 from .. import engine
 from ..contracts import Embedder
-from ..errors import InputError
 from ..memories.asked import AskedMemory
 from ..memories.cache import uncached
 from ..memories.gist import GistMemory
-from .arguments import Retrieval, as_document, check_count, check_retrieval, find_embedder, refuse_unknown
+from .arguments import (
+    Retrieval,
+    as_document,
+    check_count,
+    check_one_generator,
+    check_retrieval,
+    find_embedder,
+    refuse_unknown,
+)
 from .pipeline import WINDOW, Pipeline, TokenSplitter, print_sizes
 
 GENERATOR, RETRIEVER = "Qwen/Qwen2.5-1.5B-Instruct", "BAAI/bge-m3"
@@ -53,8 +60,7 @@ class MemoRAGLite(Pipeline):
         check_count(ret_hit=ret_hit, retrieval_chunk_size=retrieval_chunk_size)
         self.ret_hit, self.retrieval = ret_hit, check_retrieval(retrieval)
         self.splitter = TokenSplitter(retrieval_chunk_size)
-        if gen_model_name_or_path and customized_gen_model is not None:
-            raise InputError("gen_model_name_or_path and customized_gen_model both name a generator. Pass one of them.")
+        check_one_generator(gen_model_name_or_path, customized_gen_model)
         self.embedder = find_embedder(ret_model_name_or_path, cache_dir, access_token)
         if customized_gen_model is None:
             from . import Model  # brings torch, which a generator behind an API does without
