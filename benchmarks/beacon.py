@@ -271,7 +271,7 @@ def main() -> int:
     lengths = options.tokens or ([8192, 16384, 32768] if options.shape == "small" else [200_000, 400_000])
     if options.child:
         if options.without_onednn:
-            from memorag_integrations.decoding import matmul
+            from memorag_integrations.decoding import onednn as matmul
 
             matmul.available = lambda: False  # type: ignore[assignment]
         figures = measure(options.shape, lengths[0], options.ratio, options.device, options.threads, options.effects)

@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 
-from memorag_integrations.clue_parsing import parse_list
+from memorag_integrations.replies.clue_parsing import parse_list
 
 SCRIPTS: dict[str, tuple[str, list[str]]] = {
     "Latin": ("0123456789", ["Who opened it?", "The chair's plan: budget, 1.5 million", "a", "Straße – naïve café"]),

@@ -41,10 +41,10 @@ from living_corpus import Words, gists, make_documents, state_of
 
 from memorag_integrations import MemoRAG
 from memorag_integrations.contracts import MemoryModel
-from memorag_integrations.database import DATABASE
 from memorag_integrations.errors import MemoRAGError
-from memorag_integrations.store import Store
-from memorag_integrations.upkeep import repair, verify
+from memorag_integrations.store.maintenance import repair, verify
+from memorag_integrations.store.sqlite import DATABASE
+from memorag_integrations.store.store import Store
 
 QUERIES = (
     "Who hid the lantern at the mill?",
@@ -258,7 +258,7 @@ def make_stopped(scratch: Path, chance: random.Random) -> None:
 def home_of(scratch: Path, name: str) -> Home:
     folder = scratch / name
     if name == "beacon":
-        from memorag_integrations.decoding.writing import Sampling
+        from memorag_integrations.decoding.generation import Sampling
         from memorag_integrations.memories.beacon import BeaconMemory
 
         model = BeaconMemory(str(scratch / "checkpoint"), device="cpu", sampling=Sampling(max_tokens=6))

@@ -25,7 +25,7 @@ from living_corpus import Words, make_text, processes
 
 from memorag_integrations import Document, MemoRAG
 from memorag_integrations.errors import StoreError
-from memorag_integrations.upkeep import verify
+from memorag_integrations.store.maintenance import verify
 
 BATCH = 4
 MOST_BATCHES = 12

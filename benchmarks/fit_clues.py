@@ -20,12 +20,13 @@ import numpy as np
 from evidence import remember
 from scipy.optimize import minimize
 
-from memorag_integrations import MemoRAG, fusion
+from memorag_integrations import MemoRAG
 from memorag_integrations.clues import Grounding
-from memorag_integrations.contracts import Scores
-from memorag_integrations.grounding import Grounder
-from memorag_integrations.leads import Searches
-from memorag_integrations.sentences import pieces
+from memorag_integrations.retrieval import fusion
+from memorag_integrations.retrieval.clue_search import Searches
+from memorag_integrations.scores import Scores
+from memorag_integrations.text.grounding import Grounder
+from memorag_integrations.text.sentences import pieces
 
 GRID = np.array([0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0])
 KINDS = ("gold", "wrong document", "wrong question")

@@ -17,10 +17,10 @@ import re
 import statistics
 import time
 
-from memorag_integrations.clue_parsing import Reply
 from memorag_integrations.documents import Document, Shard
-from memorag_integrations.grounding import Grounder
-from memorag_integrations.memories.placing import placed_clues
+from memorag_integrations.memories.clue_placement import placed_clues
+from memorag_integrations.replies.clue_parsing import Reply
+from memorag_integrations.text.grounding import Grounder
 
 SENTENCE = re.compile(r"[A-Z][^.!?\n]*(?:\n[^.!?\n]+){0,3}[.!?](?=\s)")
 

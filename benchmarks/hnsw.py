@@ -16,7 +16,7 @@ from collections.abc import Callable
 import click
 import numpy as np
 
-from memorag_integrations.index import graph
+from memorag_integrations.index import hnsw as graph
 from memorag_integrations.index import vectors as module
 from memorag_integrations.index.vectors import VectorIndex
 

@@ -32,9 +32,9 @@ import click
 from living_corpus import State, Words, gists, hash_of, make_documents, make_text, processes, same, state_of, unsound
 
 from memorag_integrations import Document, MemoRAG
-from memorag_integrations.database import DATABASE, MEMORIES
 from memorag_integrations.errors import MemoryModelError, StoreError
-from memorag_integrations.upkeep import compact
+from memorag_integrations.store.maintenance import compact
+from memorag_integrations.store.sqlite import DATABASE, MEMORIES
 
 DOCUMENTS = 12
 JOURNAL = f"{DATABASE}-journal"

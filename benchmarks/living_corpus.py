@@ -18,9 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from memorag_integrations import Document, GistMemory, MemoRAG
-from memorag_integrations.clues import Usage
-from memorag_integrations.contracts import LLM, Completion, Config, Embedder, Floats
-from memorag_integrations.upkeep import verify
+from memorag_integrations.clues import Completion, Usage
+from memorag_integrations.contracts import LLM, Config, Embedder
+from memorag_integrations.scores import Floats
+from memorag_integrations.store.maintenance import verify
 
 PEOPLE = ("Ansel", "Brida", "Corin", "Dagny", "Edmar", "Fenja", "Gorm", "Hedda", "Ivar", "Jorun", "Kalle", "Liv")
 THINGS = ("lantern", "ledger", "anchor", "barrel", "clock", "bridle", "kettle", "mirror", "oar", "saddle", "violin")

@@ -13,13 +13,13 @@ import json
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 
-from memorag_integrations.clues import Usage
-from memorag_integrations.contracts import LLM, Completion, MemoryModel
+from memorag_integrations.clues import Completion, Usage
+from memorag_integrations.contracts import LLM, MemoryModel
 from memorag_integrations.documents import Document, Shard
-from memorag_integrations.memories.cache import CachedMemoryModel
 from memorag_integrations.memories.gist import GistMemory
 from memorag_integrations.memories.llm import LLMMemory
-from memorag_integrations.tokens import estimate_tokens
+from memorag_integrations.memories.recall_cache import CachedMemoryModel
+from memorag_integrations.text.tokens import estimate_tokens
 
 QUERIES = [
     "How can an object decide what happens when somebody reads an attribute it does not have?",

@@ -31,8 +31,9 @@ from union import score, show
 
 from llamaindex_memorag.llm import as_llm
 from memorag_integrations import MemoRAG
-from memorag_integrations.contracts import Embedder, Floats
+from memorag_integrations.contracts import Embedder
 from memorag_integrations.memories.llm import LLMMemory
+from memorag_integrations.scores import Floats
 
 OPENING = 400
 """Characters by which a prompt's document is known."""

@@ -30,7 +30,7 @@ WIDTH = 56
 
 def memorize(store: Path) -> None:
     from memorag_integrations import Document, MemoRAG
-    from memorag_integrations.index.embedders import minilm_installed
+    from memorag_integrations.encoders.embedders import minilm_installed
 
     embedder = "minilm" if minilm_installed() else None
     if embedder is None:

@@ -13,12 +13,13 @@ from langchain_core.documents import BaseDocumentCompressor
 from langchain_core.documents import Document as LangChainDocument
 from langchain_core.embeddings import Embeddings
 
-from memorag_integrations.contracts import Config, Embedder, Floats, Reranker
+from memorag_integrations.contracts import Config, Embedder, Reranker
 from memorag_integrations.documents import Document, Passage, check_metadata, text_hash
 from memorag_integrations.errors import InputError
 from memorag_integrations.evidence import Evidence
-from memorag_integrations.given import Given
-from memorag_integrations.reranking import Reranking, scores_of
+from memorag_integrations.hosts.precut import Given
+from memorag_integrations.retrieval.reranking import Reranking, scores_of
+from memorag_integrations.scores import Floats
 
 KEY = "memorag"
 """The one metadata key we add: the provenance of a piece of evidence."""

@@ -15,7 +15,7 @@ from memorag_integrations.changing import off_loop
 from memorag_integrations.documents import GIVEN
 from memorag_integrations.engine import MemoRAG
 from memorag_integrations.errors import InputError
-from memorag_integrations.pieces import entries_of, given_passages, put, take_out
+from memorag_integrations.hosts.precut_edits import entries_of, given_passages, put, take_out
 
 from .adapters import SOURCE_KEY, given_again, named, to_documents, to_given, to_item
 

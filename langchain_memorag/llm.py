@@ -10,11 +10,11 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable
 
-from memorag_integrations.clues import Usage
-from memorag_integrations.contracts import LLM, Completion
+from memorag_integrations.clues import Completion, Usage
+from memorag_integrations.contracts import LLM
 from memorag_integrations.errors import InputError
-from memorag_integrations.provider_usage import reported_cost
-from memorag_integrations.tokens import estimate_tokens
+from memorag_integrations.llms.provider_usage import reported_cost
+from memorag_integrations.text.tokens import estimate_tokens
 
 
 class LangChainLLM(LLM):

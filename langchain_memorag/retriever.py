@@ -16,9 +16,9 @@ from pydantic import ConfigDict, Field, SkipValidation
 
 from memorag_integrations.contracts import Embedder, MemoryModel, Reranker
 from memorag_integrations.engine import MemoRAG, Mode
-from memorag_integrations.given import put_together
+from memorag_integrations.hosts.precut import put_together
 from memorag_integrations.index.index import Filters
-from memorag_integrations.reranking import Reranking
+from memorag_integrations.retrieval.reranking import Reranking
 
 from .adapters import as_embedder, as_reranker, to_documents, to_given, to_langchain
 from .living import LivingIndex

@@ -24,13 +24,14 @@ from llama_index.core.schema import (
 from llama_index.core.schema import Document as LlamaDocument
 from llama_index.core.storage.docstore.utils import doc_to_json, json_to_doc
 
-from memorag_integrations.contracts import Config, Embedder, Floats, Reranker
+from memorag_integrations.contracts import Config, Embedder, Reranker
 from memorag_integrations.documents import GIVEN, Document, Passage
 from memorag_integrations.errors import InputError
 from memorag_integrations.evidence import Evidence
-from memorag_integrations.given import Given
-from memorag_integrations.index.entries import Entry
-from memorag_integrations.reranking import Reranking, scores_of
+from memorag_integrations.hosts.precut import Given
+from memorag_integrations.index.documents import Entry
+from memorag_integrations.retrieval.reranking import Reranking, scores_of
+from memorag_integrations.scores import Floats
 
 KEY = "memorag"
 """The one metadata key we add: the provenance of a piece of evidence."""

@@ -10,9 +10,9 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.indices.base import BaseIndex
 from llama_index.core.schema import BaseNode, Document, MetadataMode
 
-from memorag_integrations.contracts import Floats
 from memorag_integrations.documents import clean_text, text_hash
 from memorag_integrations.errors import InputError
+from memorag_integrations.scores import Floats
 
 
 def index_nodes(index: BaseIndex[Any]) -> list[BaseNode]:

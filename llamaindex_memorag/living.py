@@ -11,11 +11,11 @@ from llama_index.core.schema import BaseNode
 from llama_index.core.storage.docstore.types import RefDocInfo
 
 from memorag_integrations.changing import off_loop
-from memorag_integrations.corpus import Change
+from memorag_integrations.corpus.revise import Change
 from memorag_integrations.documents import GIVEN
 from memorag_integrations.engine import MemoRAG
 from memorag_integrations.errors import InputError
-from memorag_integrations.pieces import entries_of, put, renew, take_out
+from memorag_integrations.hosts.precut_edits import entries_of, put, renew, take_out
 
 from .adapters import given_again, same_hash, to_documents, to_given
 

@@ -12,11 +12,11 @@ from llama_index.core.base.llms.types import CompletionResponse
 from llama_index.core.llms import LLM as HostLLM
 from llama_index.core.llms import CustomLLM
 
-from memorag_integrations.clues import Usage
-from memorag_integrations.contracts import LLM, Completion
+from memorag_integrations.clues import Completion, Usage
+from memorag_integrations.contracts import LLM
 from memorag_integrations.errors import InputError
-from memorag_integrations.provider_usage import reported_cost
-from memorag_integrations.tokens import estimate_tokens
+from memorag_integrations.llms.provider_usage import reported_cost
+from memorag_integrations.text.tokens import estimate_tokens
 
 
 class LlamaIndexLLM(LLM):

@@ -18,15 +18,15 @@ from llama_index.core.vector_stores.types import MetadataFilters
 from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 
 from memorag_integrations.contracts import Embedder, MemoryModel, Reranker
-from memorag_integrations.corpus import Corpus
+from memorag_integrations.corpus.state import Corpus
 from memorag_integrations.engine import MemoRAG, Mode, choose
 from memorag_integrations.errors import InputError
 from memorag_integrations.evidence import Evidence
-from memorag_integrations.given import put_together
+from memorag_integrations.hosts.precut import put_together
 from memorag_integrations.index.index import Filters
-from memorag_integrations.memories.cache import CachedMemoryModel
-from memorag_integrations.reranking import Reranking
-from memorag_integrations.store import exists
+from memorag_integrations.memories.recall_cache import CachedMemoryModel
+from memorag_integrations.retrieval.reranking import Reranking
+from memorag_integrations.store.store import exists
 
 from .adapters import app_embed_model, as_embedder, as_reranker, to_documents, to_given, to_node
 from .indexes import index_embed_model, index_nodes, index_vectors

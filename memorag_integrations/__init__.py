@@ -4,50 +4,50 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .answers.writer import Answer as Answer
+    from .answers.writer import Writer as Writer
     from .clues import Clue as Clue
     from .clues import Grounding as Grounding
     from .clues import Recall as Recall
     from .clues import Usage as Usage
     from .documents import Document as Document
     from .documents import Passage as Passage
+    from .encoders.bge_m3 import BGEM3Embedder as BGEM3Embedder
+    from .encoders.rerankers import BGEM3Reranker as BGEM3Reranker
+    from .encoders.rerankers import CrossEncoderReranker as CrossEncoderReranker
     from .engine import MemoRAG as MemoRAG
     from .errors import MemoRAGError as MemoRAGError
     from .evidence import Evidence as Evidence
-    from .fusion import Fusion as Fusion
-    from .index.bge import BGEM3Embedder as BGEM3Embedder
+    from .llms.huggingface import HuggingFaceLLM as HuggingFaceLLM
     from .memories.beacon import BeaconMemory as BeaconMemory
     from .memories.gist import GistMemory as GistMemory
-    from .memories.huggingface import HuggingFaceLLM as HuggingFaceLLM
     from .memories.llm import LLMMemory as LLMMemory
     from .memories.longcontext import LongContextMemory as LongContextMemory
-    from .rerankers import BGEM3Reranker as BGEM3Reranker
-    from .rerankers import CrossEncoderReranker as CrossEncoderReranker
-    from .reranking import Reranking as Reranking
-    from .writer import Answer as Answer
-    from .writer import Writer as Writer
+    from .retrieval.fusion import Fusion as Fusion
+    from .retrieval.reranking import Reranking as Reranking
 
 _HOME = {
-    "Answer": "writer",
-    "BGEM3Embedder": "index.bge",
-    "BGEM3Reranker": "rerankers",
+    "Answer": "answers.writer",
+    "BGEM3Embedder": "encoders.bge_m3",
+    "BGEM3Reranker": "encoders.rerankers",
     "BeaconMemory": "memories.beacon",
     "Clue": "clues",
-    "CrossEncoderReranker": "rerankers",
+    "CrossEncoderReranker": "encoders.rerankers",
     "Document": "documents",
     "Evidence": "evidence",
-    "Fusion": "fusion",
+    "Fusion": "retrieval.fusion",
     "GistMemory": "memories.gist",
     "Grounding": "clues",
-    "HuggingFaceLLM": "memories.huggingface",
+    "HuggingFaceLLM": "llms.huggingface",
     "LLMMemory": "memories.llm",
     "LongContextMemory": "memories.longcontext",
     "MemoRAG": "engine",
     "MemoRAGError": "errors",
     "Passage": "documents",
     "Recall": "clues",
-    "Reranking": "reranking",
+    "Reranking": "retrieval.reranking",
     "Usage": "clues",
-    "Writer": "writer",
+    "Writer": "answers.writer",
 }
 __all__ = sorted(_HOME)
 

@@ -6,17 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from .answers.writer import Answer, Writer
 from .clues import Usage
 from .contracts import LLM, MemoryModel
 from .covering import Covering
 from .errors import InputError, LLMError
 from .evidence import Evidence
-from .memories.asking import UsageMeter
-from .memories.cache import CachedMemoryModel
-from .writer import Answer, Writer
+from .llms.scheduling import UsageMeter
+from .memories.recall_cache import CachedMemoryModel
 
 if TYPE_CHECKING:
-    from .corpus import Corpus
+    from .corpus.state import Corpus
 
 Method = Literal["whole", "key-points"]
 """How to summarize: by reading everything, or by the memory's key points."""

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .contracts import Progress
-from .corpus import Change, Corpus, Reviser, Split, with_text
+from .corpus.revise import Change, Reviser, Split, with_text
+from .corpus.state import Corpus
 from .documents import Document, own, read_documents
 from .errors import InputError
-from .index.entries import Entry
+from .index.documents import Entry
 from .persistence import Persisting
 from .progress import reporting
-from .shelf import commit, describe
-from .store import Store
+from .store.save import commit, describe
+from .store.store import Store
 
 Documents = str | Document | Iterable[str | Document]
 Wanted = Callable[[Corpus], Sequence[Document | Entry]]

@@ -119,3 +119,11 @@ def attributed(recall: Recall, documents: Collection[str]) -> Recall:
 def weighted(recall: Recall, weights: Mapping[str, float]) -> Recall:
     """`recall` with the weight that fusion gave each of its clues, by text."""
     return replace(recall, clues=tuple(replace(clue, weight=weights.get(clue.text)) for clue in recall.clues))
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A language model's text and what it cost."""
+
+    text: str
+    usage: Usage

@@ -7,20 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from itertools import pairwise
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .clues import Recall, Usage
+from .clues import Completion, Recall
 from .documents import Passage, Shard
+from .scores import Floats, LexicalWeights, Scores
 
-Floats = NDArray[np.float32]
 Config = Mapping[str, Any]
 """Settings in JSON from which `registry.build` makes the same object again."""
 
@@ -29,35 +23,6 @@ class Progress(Protocol):
     """Called as work goes on: what is being done ("embedding passages"), how much of it is done, how much there is."""
 
     def __call__(self, stage: str, done: int, total: int) -> None: ...
-
-
-@dataclass(frozen=True)
-class EmbedderFingerprint:
-    """Which vector space an embedder writes into.
-
-    Two embedders share a space when the dimension is the same and a fixed probe text gets the same vector (cosine at
-    least 0.99): the same weights in another folder, on another device or in another precision pass, others do not.
-
-    Args:
-        name: For people: the class and the model.
-        dimension: Of its vectors.
-        probe: The vector of `PROBE`, rounded.
-    """
-
-    PROBE = "A memory formed over the whole corpus names what matters."
-    name: str
-    dimension: int
-    probe: tuple[float, ...]
-
-    def same_space(self, other: EmbedderFingerprint) -> bool:
-        if self.dimension != other.dimension:
-            return False
-        return float(np.dot(self.probe, other.probe)) >= 0.99 * float(
-            np.linalg.norm(self.probe) * np.linalg.norm(other.probe)
-        )
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.dimension} dimensions)"
 
 
 @runtime_checkable
@@ -83,19 +48,6 @@ class Embedder(Protocol):
         return await asyncio.to_thread(self.embed_queries, texts)
 
 
-@dataclass(frozen=True, eq=False)
-class LexicalWeights:
-    """How much each token of a text matters, as a model has learnt to say.
-
-    Args:
-        tokens: Their numbers, uint32 [m], rising, each once.
-        weights: float32 [m], positive.
-    """
-
-    tokens: NDArray[np.uint32]
-    weights: Floats
-
-
 @runtime_checkable
 class LexicalEmbedder(Embedder, Protocol):
     """An embedder whose model says in the same pass how much each token of a text matters."""
@@ -106,94 +58,6 @@ class LexicalEmbedder(Embedder, Protocol):
 
     def embed_lexical(self, texts: Sequence[str]) -> tuple[Floats, list[LexicalWeights]]:
         """The vectors as `embed_passages` and `embed_queries` give them, and each text's weights."""
-
-
-@dataclass(frozen=True, eq=False)
-class Candidates:
-    """The passages that compete for one query, grouped by document and in the order of the text.
-
-    Args:
-        passages: [n].
-        document: int32 [n], the number of each passage's document; equal numbers stand together.
-        centre: float64 [n], the middle of each passage in its document, in characters; rising within a document.
-        median_length: Of all the corpus's passages, in characters: the unit of distance in a text.
-    """
-
-    passages: Sequence[Passage]
-    document: NDArray[np.int32]
-    centre: NDArray[np.float64]
-    median_length: float
-
-    @cached_property
-    def firsts(self) -> NDArray[np.intp]:
-        """Row of the first candidate of each document, rising."""
-        return np.flatnonzero(np.diff(self.document, prepend=-1))
-
-    @cached_property
-    def rows_of(self) -> Mapping[str, range]:
-        """By id of a document, the rows of its candidates."""
-        bounds = [*self.firsts.tolist(), len(self.passages)]
-        return {self.passages[row].document_id: range(row, end) for row, end in pairwise(bounds)}
-
-    def take(self, rows: NDArray[np.intp]) -> Candidates:
-        """Those at `rows`, which must rise."""
-        return Candidates(
-            [self.passages[row] for row in rows], self.document[rows], self.centre[rows], self.median_length
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Signals:
-    """What the index says of one text (a query or a clue), for every candidate.
-
-    Args:
-        text: The text.
-        candidates: The n passages scored.
-        bm25: float32 [n], zero where no term is shared; with an embedder's lexical weights beside it, or these alone, where
-            it has such.
-        dense: float32 [n], cosines; None without an embedder.
-        terms: The text's terms that occur in the corpus, by number, with their idf.
-        known_terms: Share of the text's terms that occur in the corpus, in [0, 1].
-        vector: The text's own vector, float32 [dimension], or None.
-    """
-
-    text: str
-    candidates: Candidates
-    bm25: Floats
-    dense: Floats | None = None
-    terms: Mapping[int, float] = field(default_factory=dict)
-    known_terms: float = 0.0
-    vector: Floats | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scores(Signals):
-    """Signals, and what fusion makes of them. Computed once a text; memories and the ranking read the same.
-
-    Args:
-        own: float32 [n], how well each passage answers by itself: the signals on one scale, zero mean, unit deviation.
-        activation: float32 [n], how well its neighbourhood answers: `own` spread along each document.
-    """
-
-    own: Floats
-    activation: Floats
-
-    def of_documents(self, ids: Collection[str]) -> Scores:
-        """The part of it that concerns these documents."""
-        known = self.candidates.rows_of
-        ranges = sorted((known[id] for id in ids if id in known), key=lambda rows: rows.start)
-        rows = np.concatenate([np.zeros(0, np.intp), *ranges]).astype(np.intp)
-        return Scores(
-            text=self.text,
-            candidates=self.candidates.take(rows),
-            bm25=self.bm25[rows],
-            dense=None if self.dense is None else self.dense[rows],
-            terms=self.terms,
-            known_terms=self.known_terms,
-            vector=self.vector,
-            own=self.own[rows],
-            activation=self.activation[rows],
-        )
 
 
 @runtime_checkable
@@ -283,14 +147,6 @@ class JoiningModel(Protocol):
 
     def joined(self, memories: Sequence[Memory]) -> Memory:
         """The memories of one group as one, over the documents of all in this order; for recalls, it is not saved."""
-
-
-@dataclass(frozen=True)
-class Completion:
-    """A language model's text and what it cost."""
-
-    text: str
-    usage: Usage
 
 
 @runtime_checkable

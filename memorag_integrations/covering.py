@@ -8,24 +8,27 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from . import fusion as fusing
-from . import union
-from .clue_parsing import parse_list
 from .clues import Usage
-from .contracts import Floats, MemoryModel, Scores, SummarizingMemory
-from .corpus import Corpus
+from .contracts import MemoryModel, SummarizingMemory
+from .corpus.state import Corpus
 from .documents import clean_text
 from .errors import InputError
-from .evidence import Evidence, Ranking, Reasons, Selection, select
-from .fusion import Fusion
+from .evidence import Evidence
 from .index.index import Filters
-from .memories.cache import uncached
+from .memories.recall_cache import uncached
+from .replies.clue_parsing import parse_list
+from .retrieval import fusion as fusing
+from .retrieval import per_clue_union as union
+from .retrieval.fusion import Fusion
+from .retrieval.provenance import Ranking, Reasons
+from .retrieval.selection import Selection, select
+from .scores import Floats, Scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
-    from .index.embedders import CheckedEmbedder
+    from .encoders.checked import CheckedEmbedder
 
 EachMode = Literal["memorag", "per-clue-union"]
 

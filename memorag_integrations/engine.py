@@ -14,26 +14,34 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from . import fusion as fusing
-from . import registry, store, union
+from . import registry
 from .answering import Answering
+from .answers.writer import Writer
 from .changing import Changing, Documents, off_loop
 from .clues import Recall, attributed, merge_recalls
-from .contracts import LLM, Embedder, Floats, MemoryModel, Progress, Reranker, Scores
-from .corpus import Change, Corpus, Part, Split, with_text
-from .documents import Splitter, clean_text, read_documents
+from .contracts import LLM, Embedder, MemoryModel, Progress, Reranker
+from .corpus.revise import Change, Split, with_text
+from .corpus.splitter import Splitter
+from .corpus.state import Corpus, Part
+from .documents import clean_text, read_documents
+from .encoders.checked import CheckedEmbedder
+from .encoders.embedders import resolve_embedder
 from .errors import InputError
-from .evidence import Evidence, Ranking, Reasons, Selection, Signal, merge_neighbours, select
-from .fusion import Fusion
-from .index import lexical
-from .index.analysis import check_language
-from .index.embedders import CheckedEmbedder, resolve_embedder
+from .evidence import Evidence, Signal
+from .index import learned_sparse as lexical
 from .index.index import Filters
-from .leads import MOST_WEIGHED, Searches, best
-from .memories.asking import UsageMeter
-from .memories.cache import cached
-from .reranking import Reranking, arerank, rerank
-from .writer import Writer
+from .llms.scheduling import UsageMeter
+from .memories.recall_cache import cached
+from .retrieval import fusion as fusing
+from .retrieval import per_clue_union as union
+from .retrieval.clue_search import MOST_WEIGHED, Searches, best
+from .retrieval.fusion import Fusion
+from .retrieval.provenance import Ranking, Reasons
+from .retrieval.reranking import Reranking, arerank, rerank
+from .retrieval.selection import Selection, merge_neighbours, select
+from .scores import Floats, Scores
+from .store import store
+from .text.terms import check_language
 
 logger = logging.getLogger(__name__)
 

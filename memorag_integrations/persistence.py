@@ -10,19 +10,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from . import bundle, store
+from .answers.writer import Writer
 from .contracts import LLM, Embedder, MemoryModel, Reranker
-from .corpus import Corpus
+from .corpus.state import Corpus
 from .errors import InputError, MemoRAGError, StoreError
-from .reranking import Reranking
-from .shelf import Settings, Shelf, commit, describe, seals_of
-from .store import Store
-from .writer import Writer
+from .retrieval.reranking import Reranking
+from .store import load as bundle
+from .store import store
+from .store.save import Settings, Shelf, commit, describe, seals_of
+from .store.store import Store
 
 if TYPE_CHECKING:
-    from .documents import Splitter
-    from .fusion import Fusion
-    from .index.embedders import CheckedEmbedder
+    from .corpus.splitter import Splitter
+    from .encoders.checked import CheckedEmbedder
+    from .retrieval.fusion import Fusion
 
 logger = logging.getLogger(__name__)
 

@@ -192,7 +192,7 @@ def calibration(shape: Shape, device: str, dtype: str) -> tuple[float, float]:
     import torch
 
     from .decoding.attention import Part, attend
-    from .decoding.matmul import product
+    from .decoding.onednn import product
 
     rows = min(1024, shape.settings.window)
     options = {"device": device, "dtype": getattr(torch, dtype)}

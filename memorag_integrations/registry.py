@@ -10,9 +10,9 @@ from .contracts import Config, MemoryModel
 from .errors import InputError, StoreError
 
 EMBEDDERS = {
-    "bge-m3": "memorag_integrations.index.bge:BGEM3Embedder",
-    "minilm": "memorag_integrations.index.embedders:MiniLMEmbedder",
-    "sentence-transformers": "memorag_integrations.index.embedders:SentenceTransformerEmbedder",
+    "bge-m3": "memorag_integrations.encoders.bge_m3:BGEM3Embedder",
+    "minilm": "memorag_integrations.encoders.embedders:MiniLMEmbedder",
+    "sentence-transformers": "memorag_integrations.encoders.embedders:SentenceTransformerEmbedder",
 }
 MEMORY_MODELS = {
     "activation": "memorag_integrations.memories.activation:ActivationMemoryModel",
@@ -23,7 +23,7 @@ MEMORY_MODELS = {
     "random": "memorag_integrations.memories.random:RandomMemoryModel",
 }
 LANGUAGE_MODELS = {
-    "huggingface": "memorag_integrations.memories.huggingface:HuggingFaceLLM",
+    "huggingface": "memorag_integrations.llms.huggingface:HuggingFaceLLM",
 }
 
 

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import settings
 
 from memorag_integrations import Document
-from memorag_integrations.contracts import Config, Embedder, Floats
-from memorag_integrations.index.embedders import MiniLMEmbedder
+from memorag_integrations.contracts import Config, Embedder
+from memorag_integrations.encoders.embedders import MiniLMEmbedder
+from memorag_integrations.scores import Floats
 
 settings.register_profile("quick", deadline=None, max_examples=40)
 settings.register_profile("thorough", deadline=None, max_examples=2000)  # pytest --hypothesis-profile thorough

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from memorag_integrations.clues import Recall
-from memorag_integrations.contracts import Candidates, Memory, MemoryModel, Scores
+from memorag_integrations.contracts import Memory, MemoryModel
 from memorag_integrations.documents import Document, Passage, Shard, text_hash
 from memorag_integrations.errors import Cancelled, InputError, MemoryModelError
+from memorag_integrations.scores import Candidates, Scores
 
 PARAGRAPHS = [
     "Ann opened the meeting at nine and greeted the three visitors from the harbour office.",

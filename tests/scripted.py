@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import Field
 
-from memorag_integrations.clues import Usage
-from memorag_integrations.contracts import LLM, Completion
+from memorag_integrations.clues import Completion, Usage
+from memorag_integrations.contracts import LLM
 
 Script = Callable[[str], str]
 

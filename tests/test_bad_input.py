@@ -26,8 +26,8 @@ from memorag_integrations import (
 )
 from memorag_integrations.contracts import Reranker
 from memorag_integrations.documents import Document, Shard
+from memorag_integrations.encoders.embedders import SentenceTransformerEmbedder
 from memorag_integrations.errors import EmbedderError, InputError, LLMError, MemoryModelError, RerankerError
-from memorag_integrations.index.embedders import SentenceTransformerEmbedder
 from tests.beacon.tiny import make_checkpoint
 from tests.bge_checkpoint import make_m3
 from tests.conftest import LIGHTHOUSE

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memorag_integrations import Document
-from memorag_integrations.documents import LONGEST_LINE, Shard, Splitter, _pieces, clean_text, read_documents, text_hash
+from memorag_integrations.corpus.splitter import LONGEST_LINE, Splitter, _pieces
+from memorag_integrations.documents import Shard, clean_text, read_documents, text_hash
 from memorag_integrations.errors import InputError
 
 ANY = st.text(st.characters(exclude_categories=()), max_size=60)

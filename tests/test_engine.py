@@ -7,11 +7,11 @@ import pytest
 
 from memorag_integrations import Document, Fusion, MemoRAG, Passage
 from memorag_integrations.clues import Recall
-from memorag_integrations.documents import Splitter
+from memorag_integrations.corpus.splitter import Splitter
+from memorag_integrations.encoders.checked import BATCH
 from memorag_integrations.errors import Cancelled, EmbedderError, InputError, StoreError
 from memorag_integrations.evidence import FoundBy
 from memorag_integrations.index import index as index_module
-from memorag_integrations.index.embedders import BATCH
 from tests.conftest import BAKERY, LIGHTHOUSE, RIVER, HashEmbedder
 
 PATIENCE = 20

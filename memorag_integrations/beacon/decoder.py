@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..decoding.attention import Prefix
 from ..decoding.cache import GrowingCache
 from ..decoding.checkpoint import FAMILIES
-from ..decoding.matmul import quicken
+from ..decoding.onednn import quicken
 from ..errors import InputError, MemoryModelError
 from .compaction import compact
 from .layout import Layout, Step, check_reach

@@ -14,9 +14,9 @@ from .. import engine, registry
 from ..answering import Method
 from ..clues import Recall
 from ..contracts import LLM, MemoryModel
+from ..corpus.text_files import read_files
 from ..errors import MemoRAGError
 from ..evidence import Evidence
-from ..files import read_files
 from ..memories.activation import ActivationMemoryModel
 from . import living
 from .options import json_option, model_option, store_option

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import click
 
-from .. import engine, upkeep
-from ..bundle import whole
-from ..corpus import Change
+from .. import engine
+from ..corpus.revise import Change
+from ..corpus.text_files import read_files
 from ..errors import InputError, StoreError
-from ..files import read_files
-from ..store import Store
+from ..store import maintenance as upkeep
+from ..store.load import whole
+from ..store.store import Store
 from .options import json_option, store_option
 
 _paths = click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from ..clues import Usage
-from ..contracts import LLM, Completion
+from ..clues import Completion, Usage
+from ..contracts import LLM
 from ..errors import InputError, LLMError, MissingExtraError
-from ..memories.asking import provider_errors
-from ..provider_usage import reported_cost
-from ..tokens import estimate_tokens
+from ..llms.provider_usage import reported_cost
+from ..llms.scheduling import provider_errors
+from ..text.tokens import estimate_tokens
 from .arguments import refuse_unknown
 
 SOURCES: dict[str, tuple[frozenset[str], frozenset[str]]] = {

@@ -10,8 +10,8 @@ from typing import Literal, get_args
 
 from ..contracts import Embedder
 from ..documents import Document
+from ..encoders.embedders import resolve_embedder
 from ..errors import EmbedderError, InputError
-from ..index.embedders import resolve_embedder
 from ..prompts import check_template
 
 NAME = "context"
@@ -101,7 +101,7 @@ def find_embedder(
     own = not isinstance(given, str) or given == "minilm" or Path(given).expanduser().exists()
     if own or not (cache_dir or access_token):
         return embedder
-    from ..pretrained import find_folder
+    from ..encoders.pretrained import find_folder
 
     folder = find_folder(str(given), EmbedderError, token=access_token or None, cache_dir=cache_dir or None)
     return resolve_embedder(str(folder))

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..clues import Usage
-from ..contracts import LLM, Completion
+from ..clues import Completion, Usage
+from ..contracts import LLM
 from ..errors import InputError, LLMError
-from ..tokens import estimate_tokens
+from ..text.tokens import estimate_tokens
 
 
 @dataclass(frozen=True)

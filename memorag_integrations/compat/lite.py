@@ -7,9 +7,9 @@ from typing import Any
 
 from .. import engine
 from ..contracts import Embedder
-from ..memories.asked import AskedMemory
-from ..memories.cache import uncached
 from ..memories.gist import GistMemory
+from ..memories.prompt_memory import AskedMemory
+from ..memories.recall_cache import uncached
 from .arguments import (
     Retrieval,
     as_document,

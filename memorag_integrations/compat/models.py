@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import engine
-from ..clue_parsing import parse_list
 from ..decoding.checkpoint import config_alone
-from ..decoding.writing import Sampling
+from ..decoding.generation import Sampling
 from ..errors import InputError
 from ..memories.beacon import BeaconMemory
-from ..memories.cache import uncached
-from ..memories.checkpoint_llm import CheckpointLLM
+from ..memories.kv_llm import CheckpointLLM
+from ..memories.kv_memory import PromptedMemory
 from ..memories.longcontext import LongContextMemory
-from ..memories.prompted import PromptedMemory
+from ..memories.recall_cache import uncached
+from ..replies.clue_parsing import parse_list
 from .arguments import NAME, as_document, check_count, check_switch, refuse_unknown
 
 if TYPE_CHECKING:
-    from ..memories.checkpoint import CheckpointMemoryModel
+    from ..memories.kv_model import CheckpointMemoryModel
 
 logger = logging.getLogger(__name__)
 

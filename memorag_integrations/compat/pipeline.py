@@ -8,16 +8,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from .. import engine, union
-from ..answer_prompts import answer_prompt, fit
+from .. import engine
+from ..answers.prompts import answer_prompt, fit
+from ..answers.writer import Writer
 from ..clues import Recall
 from ..contracts import LLM
+from ..corpus.splitter import Splitter
 from ..covering import key_points_of
-from ..documents import Splitter, clean_text
+from ..documents import clean_text
 from ..errors import InputError, LLMError
 from ..evidence import Evidence
-from ..tokens import counter
-from ..writer import Writer
+from ..retrieval import per_clue_union as union
+from ..text.tokens import counter
 from .arguments import Retrieval, as_document, check_count, check_prompt, check_switch
 from .generators import as_llm
 

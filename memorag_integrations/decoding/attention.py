@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from . import matmul
+from . import onednn as matmul
 
 IMPLEMENTATION = "memorag_parts"
 """The name under which `register` tells transformers of it."""

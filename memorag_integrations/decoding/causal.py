@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import InputError, MemoryModelError
 from .branches import BranchCache, Entries, SharedPrefix
 from .cache import GrowingCache
-from .matmul import quicken
+from .onednn import quicken
 
 PIECE = 1024
 """Most tokens of one pass of a branch or a reading: bounds the activations, whatever the text's length."""

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
+from ..encoders.pretrained import not_had
 from ..errors import MemoryModelError, MissingExtraError
-from ..pretrained import not_had
 from .attention import register
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")

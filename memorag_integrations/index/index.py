@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contracts import Candidates, Floats, Signals
 from ..errors import InputError
-from . import analysis
-from .entries import Entry
-from .terms import Row, TermIndex, Vocabulary
+from ..scores import Candidates, Floats, Signals
+from ..text import terms as analysis
+from .bm25 import Row, TermIndex, Vocabulary
+from .documents import Entry
 from .vectors import VectorIndex
 
 Filters = Mapping[str, Any] | Callable[[Mapping[str, Any]], bool]

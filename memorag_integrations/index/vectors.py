@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contracts import Floats
-from .graph import Graph
+from ..scores import Floats
+from .hnsw import Graph
 
 GRAPH_FROM = 100_000
 """Vectors from which a search goes through a graph. Below it an exact search takes some 20 ms at most."""

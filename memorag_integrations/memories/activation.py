@@ -11,10 +11,11 @@ from typing import ClassVar
 import numpy as np
 
 from ..clues import Clue, Grounding, Recall
-from ..contracts import Config, Floats, Memory, MemoryModel, Progress, Scores
+from ..contracts import Config, Memory, MemoryModel, Progress
 from ..documents import Shard
 from ..errors import Cancelled, InputError
-from ..sentences import sentences
+from ..scores import Floats, Scores
+from ..text.sentences import sentences
 from .files import broken, read_memory, write_memory
 
 _CHARACTERS_PER_TOKEN = 4

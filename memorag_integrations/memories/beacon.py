@@ -22,7 +22,7 @@ from ..decoding.branches import Entries
 from ..documents import Shard, clean_text
 from ..errors import Cancelled, InputError, MemoryModelError
 from .beacon_formed import FormedBeaconMemory
-from .checkpoint import CheckpointMemoryModel
+from .kv_model import CheckpointMemoryModel
 
 HEADROOM = 1024
 """Tokens kept free behind a text: for a task's prompt and its reply."""

@@ -12,7 +12,7 @@ from ..beacon.branching import BeaconBranches
 from ..beacon.layout import Layout
 from ..decoding.branches import Entries
 from ..documents import Shard
-from .prompted import Part, PromptedMemory
+from .kv_memory import Part, PromptedMemory
 
 if TYPE_CHECKING:
     from .beacon import BeaconMemory

@@ -19,13 +19,13 @@ from typing import NamedTuple
 from ..contracts import Memory, Progress
 from ..documents import Shard, clean_text, text_hash
 from ..errors import Cancelled, InputError, MemoryModelError
-from ..grounding import Grounder
 from ..prompts import prompts_for
 from ..prompts.languages import detect, reply_sentence
-from ..stretches import Range, fitting, stretches
-from .asked import AskedMemory, AskingModel, check_counts
+from ..text.chunking import Range, fitting, stretches
+from ..text.grounding import Grounder
 from .files import broken, read_memory, write_memory
 from .gist_writing import Writing
+from .prompt_memory import AskedMemory, AskingModel, check_counts
 
 _JOIN = "\n\n"
 _ROUNDS = 8

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from ..clue_parsing import parse_text
-from ..contracts import Completion, Progress
+from ..clues import Completion
+from ..contracts import Progress
 from ..documents import clean_text, text_hash
 from ..errors import MemoryModelError
+from ..llms.scheduling import ask
 from ..prompts import fence
-from .asking import ask
+from ..replies.clue_parsing import parse_text
 
 if TYPE_CHECKING:
     from .gist import GistMemory

@@ -10,9 +10,9 @@ from typing import Literal
 from ..contracts import Progress
 from ..documents import Shard, clean_text, text_hash
 from ..errors import Cancelled, InputError
-from ..stretches import fitting
-from .asked import AskedMemory, AskingModel
+from ..text.chunking import fitting
 from .files import broken, read_memory, write_memory
+from .prompt_memory import AskedMemory, AskingModel
 
 
 @dataclass(frozen=True, kw_only=True)

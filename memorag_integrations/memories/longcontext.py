@@ -25,10 +25,10 @@ from ..decoding.families import causal_config, check_causal, window_of
 from ..decoding.quantised import QuantisedEntries, check_cache_dtype
 from ..documents import Shard, clean_text
 from ..errors import Cancelled, InputError, MemoryModelError
-from ..stretches import Range, fitting
-from .checkpoint import CheckpointMemoryModel
+from ..text.chunking import Range, fitting
+from .kv_memory import KEY_POINTS, Part
+from .kv_model import CheckpointMemoryModel
 from .longcontext_formed import FormedLongContextMemory
-from .prompted import KEY_POINTS, Part
 
 QUERY_TOKENS = 512
 """Tokens of the window kept free for a query."""

@@ -10,7 +10,7 @@ from ..decoding import storage as stored
 from ..decoding.branches import Entries
 from ..decoding.causal import PrefixBranches
 from ..documents import Shard
-from .prompted import Part, PromptedMemory
+from .kv_memory import Part, PromptedMemory
 
 if TYPE_CHECKING:
     from .longcontext import LongContextMemory

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..clues import Clue, Grounding, Recall
-from ..contracts import Config, Memory, MemoryModel, Progress, Scores
+from ..contracts import Config, Memory, MemoryModel, Progress
 from ..documents import Shard, text_hash
 from ..errors import Cancelled, InputError
-from ..tokens import estimate_tokens
+from ..scores import Scores
+from ..text.tokens import estimate_tokens
 from .files import read_memory, write_memory
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..languages import NAMES, SURE, identify
+from ..text.languages import NAMES, SURE, identify
 from . import Prompts
 
 

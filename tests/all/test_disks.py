@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from memorag_integrations import Document, GistMemory, MemoRAG, upkeep
-from memorag_integrations.database import DATABASE
+from memorag_integrations import Document, GistMemory, MemoRAG
 from memorag_integrations.errors import StoreError
+from memorag_integrations.store import maintenance as upkeep
+from memorag_integrations.store.sqlite import DATABASE
 
 from ..conftest import HashEmbedder
 from ..scripted import ScriptedLLM

@@ -26,7 +26,7 @@ from langchain_memorag.llm import LangChainLLM
 from llamaindex_memorag.llm import LlamaIndexLLM
 from memorag_integrations.documents import Document, Shard
 from memorag_integrations.errors import LLMError
-from memorag_integrations.memories.huggingface import HuggingFaceLLM
+from memorag_integrations.llms.huggingface import HuggingFaceLLM
 
 from ..tiny_model import make_tiny_model
 

@@ -16,14 +16,14 @@ from safetensors.torch import load_file, save_file
 
 from memorag_integrations import registry
 from memorag_integrations.beacon.decoder import BeaconState
-from memorag_integrations.clue_parsing import parse_text
 from memorag_integrations.decoding.cache import GrowingCache
-from memorag_integrations.decoding.writing import Sampling
+from memorag_integrations.decoding.generation import Sampling
 from memorag_integrations.documents import Document, Shard
 from memorag_integrations.errors import Cancelled, InputError, MemoryModelError
 from memorag_integrations.memories.beacon import BeaconMemory
 from memorag_integrations.memories.beacon_formed import FormedBeaconMemory
 from memorag_integrations.prompts.beacon import CHINESE, ENGLISH
+from memorag_integrations.replies.clue_parsing import parse_text
 
 TEXT = "Mira kept the blue lantern in the attic. Joss sold it to a ferryman for nine coins. " * 12
 SHARD = Shard((Document(TEXT),))
@@ -508,14 +508,14 @@ def test_settings_this_machine_cannot_follow(folder: Path, settings: dict[str, A
 
 
 def test_a_device_without_room(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("memorag_integrations.memories.checkpoint.free_bytes", lambda device: 1000)
+    monkeypatch.setattr("memorag_integrations.memories.kv_model.free_bytes", lambda device: 1000)
     with pytest.raises(MemoryModelError, match=r"GiB free on cpu"):
         BeaconMemory(str(folder), device="cpu").form(SHARD)
 
 
 def test_a_device_without_room_for_the_memory(model: BeaconMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     model.decoder  # noqa: B018
-    monkeypatch.setattr("memorag_integrations.memories.checkpoint.free_bytes", lambda device: 1000)
+    monkeypatch.setattr("memorag_integrations.memories.kv_model.free_bytes", lambda device: 1000)
     with pytest.raises(MemoryModelError, match=r"to memorize [\d,]+ tokens at ratio 4.*larger ratio"):
         model.form(SHARD)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from memorag_integrations.decoding.writing import Sampling
+from memorag_integrations.decoding.generation import Sampling
 from memorag_integrations.engine import MemoRAG
 from memorag_integrations.errors import MemoRAGError
 from memorag_integrations.memories.beacon import BeaconMemory

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 
 from memorag_integrations.beacon.branching import BeaconBranches
 from memorag_integrations.beacon.checkpoint import load_decoder
-from memorag_integrations.decoding import attention, matmul
+from memorag_integrations.decoding import attention
+from memorag_integrations.decoding import onednn as matmul
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDENS = ROOT / "tests" / "goldens"

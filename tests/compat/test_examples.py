@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from memorag_integrations.compat import Agent, MemoRAG, MemoRAGLite, Memory, Model
-from memorag_integrations.index.bge import BGEM3Embedder
+from memorag_integrations.encoders.bge_m3 import BGEM3Embedder
 from memorag_integrations.memories.beacon import BeaconMemory
 from memorag_integrations.memories.longcontext import LongContextMemory
 from tests.compat.api_server import Server, server
@@ -180,6 +180,6 @@ def test_a_model_alone(instruct: str):
 
 
 def _tokens(count: int):
-    from memorag_integrations.decoding.writing import Sampling
+    from memorag_integrations.decoding.generation import Sampling
 
     return Sampling(count)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from memorag_integrations.compat import MemoRAG, MemoRAGLite, Memory, Model
-from memorag_integrations.index.bge import BGEM3Embedder
+from memorag_integrations.encoders.bge_m3 import BGEM3Embedder
 from tests.compat.conftest import CONTEXT, QUERY, Echo
 from tests.conftest import BAKERY, LIGHTHOUSE, RIVER, HashEmbedder
 from tests.scripted import ScriptedLLM, instructions_of
@@ -227,6 +227,6 @@ def test_draws_follow_torchs_generator(instruct: str, caplog: pytest.LogCaptureF
 
 
 def _greedy(count: int) -> Any:
-    from memorag_integrations.decoding.writing import Sampling
+    from memorag_integrations.decoding.generation import Sampling
 
     return Sampling(count)

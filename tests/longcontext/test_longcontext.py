@@ -17,8 +17,8 @@ import torch
 from memorag_integrations import registry
 from memorag_integrations.decoding import causal
 from memorag_integrations.decoding.causal import PrefixBranches
+from memorag_integrations.decoding.generation import Sampling
 from memorag_integrations.decoding.quantised import bytes_of
-from memorag_integrations.decoding.writing import Sampling
 from memorag_integrations.documents import Document, Shard
 from memorag_integrations.engine import MemoRAG
 from memorag_integrations.errors import InputError, MemoryModelError
@@ -27,7 +27,7 @@ from memorag_integrations.memories.longcontext import LongContextMemory
 from memorag_integrations.memories.longcontext_formed import FormedLongContextMemory
 from tests.beacon.test_branching import CountBytes
 from tests.beacon.tiny import add_tokenizer
-from tests.test_memories import BRIEF
+from tests.memories.test_memories import BRIEF
 
 TEXT = "Mira kept the blue lantern in the attic. Joss sold it to a ferryman for nine coins. " * 6
 SHARD = Shard((Document(TEXT),))

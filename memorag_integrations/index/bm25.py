@@ -1,0 +1,170 @@
+"""BM25 over the passages' terms, kept in segments so that a change costs what changed.
+
+A segment is the inverted lists of the passages that came in one change, and never changes; each state of a corpus knows
+at which place each passage of a segment stands now, or that it is gone (the segments and deletions of Lucene).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..scores import Floats
+
+K1 = 1.2
+B = 0.75
+
+MOST_SEGMENTS = 8
+"""Segments from which all but the largest are made one: each costs a look-up for each term of a query."""
+
+Row = NDArray[np.uint32]
+"""Term numbers of one passage, in order, repeats kept."""
+
+
+class Vocabulary:
+    """Terms and their numbers; it only grows, and all states of a corpus share it."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._terms: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self._terms)
+
+    def number(self, terms: Sequence[str]) -> Row:
+        """The numbers of these terms; those that are new get one."""
+        numbers = self._numbers
+        for term in terms:
+            if term not in numbers:
+                self._terms.append(term)
+                numbers[term] = len(self._terms) - 1
+        return np.array([numbers[term] for term in terms], dtype=np.uint32)
+
+    def find(self, term: str) -> int | None:
+        return self._numbers.get(term)
+
+    def term(self, number: int) -> str:
+        return self._terms[number]
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """Inverted lists of some passages.
+
+    Args:
+        terms: Numbers of the terms that occur, int64 [t], rising.
+        starts: Where each term's list begins, int64 [t + 1].
+        passages: The lists one after another: number of the passage within the segment, int32.
+        counts: How often the term stands there, float32.
+        size: Passages in the segment.
+    """
+
+    terms: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    passages: NDArray[np.int32]
+    counts: Floats
+    size: int
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> Segment:
+        lengths = np.array([len(row) for row in rows], dtype=np.int64)
+        numbers = np.concatenate(rows).astype(np.int64) if len(rows) else np.zeros(0, np.int64)
+        owner = np.repeat(np.arange(len(rows), dtype=np.int64), lengths)
+        pairs, counts = np.unique(numbers * max(len(rows), 1) + owner, return_counts=True)
+        terms, first = np.unique(pairs // max(len(rows), 1), return_index=True)
+        return cls(
+            terms,
+            np.append(first, len(pairs)).astype(np.int64),
+            (pairs % max(len(rows), 1)).astype(np.int32),
+            counts.astype(np.float32),
+            len(rows),
+        )
+
+    def postings(self, number: int) -> slice:
+        """Where the list of a term stands; empty where the term does not occur."""
+        at = int(np.searchsorted(self.terms, number))
+        if at == len(self.terms) or self.terms[at] != number:
+            return slice(0, 0)
+        return slice(int(self.starts[at]), int(self.starts[at + 1]))
+
+
+class TermIndex:
+    """One state: the terms of n passages and their BM25 weights (Robertson et al. 1994; idf as in Lucene)."""
+
+    def __init__(
+        self, vocabulary: Vocabulary, rows: Sequence[Row], segments: Sequence[tuple[Segment, NDArray[np.int32]]]
+    ) -> None:
+        self.vocabulary = vocabulary
+        self.rows = rows
+        self._segments = segments
+        self._lengths = np.array([len(row) for row in rows], dtype=np.float64)
+        mean = float(self._lengths.mean()) if len(rows) else 0.0
+        self._norms = (K1 * (1 - B + B * self._lengths / max(mean, 1e-9))).astype(np.float32)
+
+    @classmethod
+    def over(cls, rows: Sequence[Row], vocabulary: Vocabulary) -> TermIndex:
+        """An index in one segment."""
+        return cls(vocabulary, rows, [(Segment.of(rows), np.arange(len(rows), dtype=np.int32))])
+
+    def derive(self, source: NDArray[np.intp], fresh: Sequence[Row]) -> TermIndex:
+        """The state after a change.
+
+        Args:
+            source: For each passage of the new state its place in this one, or -1 for the next of `fresh`.
+            fresh: Terms of the passages that are new, numbered by this index's vocabulary.
+        """
+        coming = iter(fresh)
+        rows = [self.rows[at] if at >= 0 else next(coming) for at in source]
+        moved = np.full(len(self.rows) + 1, -1, dtype=np.int32)  # the last stands for what is gone already
+        moved[source[source >= 0]] = np.flatnonzero(source >= 0)
+        segments = [(segment, moved[place]) for segment, place in self._segments]
+        segments = [part for part in segments if 2 * (part[1] >= 0).sum() > part[0].size]
+        held = np.zeros(len(rows), dtype=bool)
+        if len(segments) >= MOST_SEGMENTS:
+            segments = [max(segments, key=lambda part: part[0].size)]
+        for _, place in segments:
+            held[place[place >= 0]] = True
+        if not held.all():
+            rest = np.flatnonzero(~held)
+            segments.append((Segment.of([rows[at] for at in rest]), rest.astype(np.int32)))
+        return TermIndex(self.vocabulary, rows, segments)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def known(self, terms: Sequence[str]) -> list[int]:
+        """Numbers of those terms that occur in the corpus as it is."""
+        numbers = [self.vocabulary.find(term) for term in terms]
+        return [number for number in numbers if number is not None and self._frequency(number)]
+
+    def idf(self, numbers: Sequence[int]) -> dict[int, float]:
+        """Inverse document frequency of terms by number, as BM25 weighs them."""
+        return {number: self._idf(self._frequency(number)) for number in numbers}
+
+    def score(self, numbers: Sequence[int]) -> Floats:
+        """BM25 of every passage for the terms with these numbers, float32 [n]; a term named twice counts twice."""
+        scores = np.zeros(len(self.rows), dtype=np.float32)
+        for number in numbers:
+            lists = [self._live(number, *part) for part in self._segments]
+            idf = np.float32(self._idf(sum(len(places) for places, _ in lists)))
+            for places, counts in lists:
+                scores[places] += idf * (counts / (counts + self._norms[places]))
+        return scores
+
+    def _idf(self, frequency: int) -> float:
+        return log(1 + (len(self.rows) - frequency + 0.5) / (frequency + 0.5))
+
+    def _frequency(self, number: int) -> int:
+        return sum(len(self._live(number, *part)[0]) for part in self._segments)
+
+    @staticmethod
+    def _live(number: int, segment: Segment, place: NDArray[np.int32]) -> tuple[NDArray[np.int32], Floats]:
+        """Where the passages that hold a term stand now, and how often each holds it."""
+        found = segment.postings(number)
+        places, counts = place[segment.passages[found]], segment.counts[found]
+        live = places >= 0
+        return (places, counts) if live.all() else (places[live], counts[live])

@@ -1,0 +1,129 @@
+"""The best of a ranking, read again by a model that sees query and passage together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..contracts import Reranker
+from ..encoders.rerankers import resolve_reranker
+from ..errors import InputError, RerankerError
+from ..scores import Floats
+from .provenance import Ranking
+
+
+@dataclass(frozen=True)
+class Reranking:
+    """Which model reads the best candidates again, and how many of them.
+
+    Args:
+        reranker: What `MemoRAG(reranker=…)` takes.
+        candidates: How many of the best it reads; the others keep their places below these.
+    """
+
+    reranker: str | Reranker
+    candidates: int = 30
+
+    def __post_init__(self) -> None:
+        if isinstance(self.candidates, bool) or not isinstance(self.candidates, int) or self.candidates < 1:
+            raise InputError(f"candidates must be a whole number of passages, at least 1; found {self.candidates!r}.")
+        _ = self.model
+
+    @cached_property
+    def model(self) -> Reranker:
+        return resolve_reranker(self.reranker)
+
+    @classmethod
+    def of(cls, given: str | Reranker | Reranking | None) -> Reranking | None:
+        """What an argument says; None for none."""
+        return given if given is None or isinstance(given, Reranking) else cls(given)
+
+
+def rerank(how: Reranking | None, ranking: Ranking) -> Ranking:
+    """The ranking with its best passages in the reranker's order.
+
+    Raises:
+        RerankerError: For another number of scores than passages, NaN or infinity.
+    """
+    rows, texts = _best(how, ranking)
+    if how is None or not texts:
+        return ranking
+    return _reordered(ranking, rows, how.model.rerank(ranking.reasons.query, texts), how.model)
+
+
+async def arerank(how: Reranking | None, ranking: Ranking) -> Ranking:
+    """`rerank`, the reranker awaited."""
+    rows, texts = _best(how, ranking)
+    if how is None or not texts:
+        return ranking
+    return _reordered(ranking, rows, await how.model.arerank(ranking.reasons.query, texts), how.model)
+
+
+def check_scores(scores: object, count: int, name: str) -> Floats:
+    """`scores` as float32 [count].
+
+    Raises:
+        RerankerError: For another number, NaN or infinity.
+    """
+    try:
+        found = np.asarray(scores, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise RerankerError(f"{name} should return {count} numbers, one for each passage: {error}") from error
+    if found.shape != (count,):
+        raise RerankerError(
+            f"{name} should return {count} scores, one for each passage in the order given; found shape {list(found.shape)}."
+        )
+    if not np.isfinite(found).all():
+        raise RerankerError(
+            f"{name} returned {int((~np.isfinite(found)).sum())} of {count} scores that are NaN or infinite. Check its "
+            f"precision (half precision overflows on some CPUs), or leave the reranker out."
+        )
+    return found
+
+
+def scores_of(back: Sequence[tuple[str, float | None]], count: int, name: str) -> list[float]:
+    """A score for each of `count` passages, out of what a host's reranker gave back: the best first, perhaps not all.
+
+    Its own scores are taken where they fall along its order; where they do not (a reranker that only reorders, or leaves
+    the scores it was given), places count.
+
+    Args:
+        back: Number of the passage, and its score if it has one.
+
+    Raises:
+        RerankerError: Where it gave back what it was not given, or a passage twice, or NaN.
+    """
+    places = [int(number) if number.isdecimal() and int(number) < count else -1 for number, _ in back]
+    if -1 in places or len(set(places)) < len(places):
+        raise RerankerError(
+            f"{name} should give back some of the {count} passages it was given, each once; found {len(places)}, some of them "
+            f"others or repeated. Use one that reorders (a reranker), not one that writes or splits texts."
+        )
+    said = check_scores(
+        [float(len(back) - i) if score is None else score for i, (_, score) in enumerate(back)], len(back), name
+    )
+    if (np.diff(said) > 0).any() or (len(said) > 1 and (said == said[0]).all()):
+        said = np.arange(len(back), 0, -1, dtype=np.float32)
+    scores = np.full(count, (said.min() if len(said) else 1.0) - 1.0, dtype=np.float32)
+    scores[places] = said
+    return [float(score) for score in scores]
+
+
+def _best(how: Reranking | None, ranking: Ranking) -> tuple[NDArray[np.intp], list[str]]:
+    """Rows of the best candidates, best first, and their texts."""
+    order = np.argsort(-ranking.fused, kind="stable")[: 0 if how is None else how.candidates]
+    return order, [ranking.reasons.candidates.passages[row].text for row in order]
+
+
+def _reordered(ranking: Ranking, rows: NDArray[np.intp], scores: Sequence[float], reranker: Reranker) -> Ranking:
+    """The values the best were ranked by, dealt out anew: so a score still tells how far down the ranking a piece is."""
+    found = check_scores(scores, len(rows), type(reranker).__name__)
+    order = rows[np.argsort(-found, kind="stable")]
+    fused = ranking.fused.copy()
+    fused[order] = ranking.fused[rows]
+    said = {int(row): float(score) for row, score in zip(rows, found, strict=True)}
+    return Ranking(fused, ranking.reasons.reread([int(row) for row in order], said, ranking.fused))

@@ -1,0 +1,151 @@
+"""A ranking becomes evidence: repeats collapse, neighbours merge, and a budget is kept."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..documents import Passage
+from ..errors import InputError
+from ..evidence import Evidence
+from ..scores import Floats
+from .provenance import Reasons
+
+LOOKED_BEYOND = 15
+"""Places of the ranking after the last piece taken, in which passages that repeat one of the pieces are still found."""
+
+SHINGLE = 5
+"""Words (characters, where no blanks are written) of the runs by which two passages are compared."""
+
+REPEAT = 0.7
+"""Share of the shorter passage's shingles that the longer one holds, from which the two are one evidence."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """How much of a ranking is wanted.
+
+    Args:
+        k: Most pieces of evidence, or None.
+        budget: Most characters of their texts together, or None; the piece that would pass it, and all after, are left out,
+            but the first is always given.
+        cutoff: Least score.
+    """
+
+    k: int | None = 5
+    budget: int | None = None
+    cutoff: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value, what in (("k", self.k, "pieces of evidence"), ("budget", self.budget, "characters")):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1):
+                raise InputError(f"{name} must be a whole number of {what}, at least 1; found {value!r}.")
+        if not 0 <= self.cutoff <= 1:
+            raise InputError(f"cutoff must be a score between 0 and 1, found {self.cutoff!r}.")
+
+
+def select(fused: Floats, reasons: Reasons, selection: Selection) -> list[Evidence]:
+    """Walk down the ranking until enough is found; what repeats a piece already taken is noted on it instead."""
+    kept: list[Evidence] = []
+    prints: list[frozenset[int]] = []
+    used = 0
+    passages = reasons.candidates.passages
+    order = np.argsort(-fused, kind="stable")
+    full, last = False, len(order)
+    for place, row in enumerate(order):
+        score = 1 / (1 + float(np.exp(-float(fused[row]))))
+        if selection.k is not None and len(kept) >= selection.k and not full:
+            full, last = True, place + LOOKED_BEYOND
+        if place >= last or score < selection.cutoff:
+            break
+        passage = passages[row]
+        shingles = _shingles(passage.text)
+        twin = next((i for i, other in enumerate(prints) if _repeat(shingles, other)), None)
+        if twin is not None:
+            kept[twin] = replace(kept[twin], repeats=(*kept[twin].repeats, passage))
+        if twin is not None or full:
+            continue
+        used += len(passage.text)
+        if selection.budget is not None and used > selection.budget and kept:
+            full, last = True, place + LOOKED_BEYOND
+            continue
+        kept.append(Evidence(passage, score, reasons.of(int(row)), reasons.raw(int(row), fused)))
+        prints.append(shingles)
+    return kept
+
+
+def merge_neighbours(evidence: Sequence[Evidence], texts: Mapping[str, str]) -> list[Evidence]:
+    """Evidence of our own cutting with nothing but blanks between becomes one piece, exactly as it stands in the text.
+
+    A piece stands where its best part stood, with that part's score, and carries the reasons and repeats of all parts.
+
+    Args:
+        evidence: Best first.
+        texts: Each document's text, by id.
+    """
+    ours = [i for i, piece in enumerate(evidence) if piece.passage.host is None and piece.passage.start is not None]
+    groups: list[list[int]] = []
+    for i in sorted(ours, key=lambda i: (evidence[i].document_id, evidence[i].passage.start or 0)):
+        if groups and _touch([evidence[j].passage for j in groups[-1]], evidence[i].passage, texts):
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    merged = dict(enumerate(evidence))
+    for i in ours:
+        del merged[i]
+    for group in groups:
+        merged[min(group)] = _join([evidence[i] for i in group], evidence[min(group)], texts)
+    return [merged[i] for i in sorted(merged)]
+
+
+def _touch(before: Sequence[Passage], passage: Passage, texts: Mapping[str, str]) -> bool:
+    """Whether nothing but blanks lies between the passages before and this one; they may overlap."""
+    if before[0].document_id != passage.document_id:
+        return False
+    end = max(earlier.end or 0 for earlier in before)
+    return not texts[passage.document_id][end : passage.start].strip()
+
+
+def _join(parts: Sequence[Evidence], best: Evidence, texts: Mapping[str, str]) -> Evidence:
+    start, end = parts[0].passage.start, max(part.passage.end or 0 for part in parts)
+    if len(parts) == 1 or start is None:
+        return best
+    whole = replace(
+        best.passage,
+        id=f"{best.document_id}:{start}-{end}",
+        text=texts[best.document_id][start:end],
+        start=start,
+        end=end,
+        centre=(start + end) / 2,
+    )
+    reasons = sorted({found for part in parts for found in part.found_by}, key=lambda one: (one.rank, one.signal))
+    return replace(
+        best,
+        passage=whole,
+        found_by=tuple(reasons),
+        repeats=tuple(twin for part in parts for twin in part.repeats),
+    )
+
+
+_WORDS = re.compile(r"\w+")
+
+
+def _shingles(text: str) -> frozenset[int]:
+    words = _WORDS.findall(unicodedata.normalize("NFKC", text).casefold())
+    if len(words) * 12 < len(text):  # no blanks between words: compare by characters
+        words = list("".join(words)) or list("".join(text.split()))  # signs alone speak for themselves
+    if len(words) < SHINGLE:
+        return frozenset([hash(tuple(words))])
+    return frozenset(hash(run) for run in _runs(words))
+
+
+def _runs(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    return zip(*(words[i:] for i in range(SHINGLE)), strict=False)
+
+
+def _repeat(a: frozenset[int], b: frozenset[int]) -> bool:
+    return len(a & b) >= REPEAT * min(len(a), len(b))

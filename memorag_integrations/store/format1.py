@@ -1,0 +1,63 @@
+"""Stores of the first format (version 0.1): read to be carried over, never written.
+
+meta(key, value)               settings, fingerprints: JSON
+documents(place, id, text, metadata, language, host)
+passages(place, id, document, start, stop, centre, text, metadata, host, terms, vector)
+                               terms: uint32, numbers in `terms`; vector: a key in `vectors`
+terms(number, term)            the vocabulary of all
+vectors(key, vector)           float32, little-endian, by SHA-256 of the passage's text
+shards(place, documents, content, folder)
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+
+from ..documents import GIVEN
+from .records import DocumentRow, PassageRow, ShardRow, State, pack_terms
+
+_TABLES = ("documents", "passages", "terms", "vectors", "shards")
+
+
+def read(database: sqlite3.Connection) -> tuple[State, dict[bytes, bytes]]:
+    """What such a store holds, in the terms of the format in use, and its vectors by key.
+
+    Raises:
+        ValueError, KeyError, TypeError, IndexError: Where its rows do not fit together.
+    """
+    meta: dict[str, Any] = {key: json.loads(value) for key, value in database.execute("SELECT key, value FROM meta")}
+    tables = {table: database.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall() for table in _TABLES}
+    size = meta["settings"]["passage_size"]
+    terms = [term for _, term in tables["terms"]]
+    of_document = defaultdict(list)
+    for row in tables["passages"]:
+        of_document[row[2]].append(row)
+    rows = {}
+    for place, id, text, metadata, language, host in tables["documents"]:
+        passages = of_document.pop(place, [])
+        vocabulary, blobs = pack_terms([np.frombuffer(row[9], dtype="<u4") for row in passages], terms.__getitem__)
+        ours = all(row[6] is None and row[7] is None and row[8] is None for row in passages)
+        rows[id] = DocumentRow(
+            id=id,
+            text=text,
+            metadata=metadata,
+            host=host,
+            language=language,
+            cut=f"{size} characters" if ours else GIVEN,
+            vocabulary=vocabulary,
+            passages=[
+                PassageRow(pid, start, stop, centre, own, meta_, host_, blob, vector)
+                for (_, pid, _, start, stop, centre, own, meta_, host_, _, vector), blob in zip(
+                    passages, blobs, strict=True
+                )
+            ],
+        )
+    if of_document:
+        raise ValueError("some of its passages are of no document")
+    shards = [ShardRow(documents, content, folder) for _, documents, content, folder in tables["shards"]]
+    return State(0, meta, list(rows), rows, shards, sealed=False), dict(tables["vectors"])

@@ -1,0 +1,211 @@
+"""A store's care: is it as it was written, what can be made again, what does nothing refer to any more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from ..contracts import Embedder, MemoryModel, Progress
+from ..corpus.revise import Reviser
+from ..corpus.splitter import Splitter
+from ..corpus.state import Corpus
+from ..errors import MemoryModelError, StoreError
+from ..progress import reporting
+from . import load as bundle
+from . import memory_files
+from .records import State
+from .save import Shelf, corpus_vectors, fingerprint_of, of_weights, row_of
+from .sqlite import FORMAT, FRESH, reading, refused, writing
+from .store import Examination, Store
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What `repair` did.
+
+    Args:
+        dropped: Ids of documents that were not as they were written and are gone.
+        terms: Documents whose terms were made again.
+        encoded: Passages whose vectors or lexical weights were made again.
+        formed: Memories that were formed again.
+    """
+
+    dropped: Sequence[str] = ()
+    terms: int = 0
+    encoded: int = 0
+    formed: int = 0
+
+
+def verify(folder: str | Path) -> list[str]:
+    """What of a store is not as it was written, a sentence each; nothing where all of it is. Reads every byte.
+
+    Raises:
+        StoreError: Where there is no store that this version can read.
+    """
+    folder = Path(folder)
+    with reading(folder) as (database, version):
+        problems = [f"SQLite: {found}." for (found,) in database.execute("PRAGMA integrity_check(20)") if found != "ok"]
+    if version < FORMAT:
+        return problems
+    try:
+        found = Store(folder).examine()
+    except StoreError as error:
+        return [*problems, str(error)]
+    state = found.state
+    problems += [f"Document {id[:80]!r} is not as it was written. It cannot be made again." for id in found.lost]
+    problems += [f"The terms of document {id[:80]!r} are broken. They can be made again." for id in state.broken_terms]
+    if not found.whole:
+        problems.append("The list of documents, memories and settings is not the one that was written.")
+    try:
+        with bundle.whole(folder):
+            lost = _lost_vectors(folder, found)
+    except StoreError as error:
+        problems.append(str(error))
+    else:
+        problems += [f"{lost} vectors are lost or broken. The embedder can make them again."] if lost else []
+    for name in dict.fromkeys(row.folder for row in state.shards if row.folder):
+        try:
+            memory_files.check(folder, name)
+        except MemoryModelError as error:
+            problems.append(str(error))
+    return [*problems, *_broken_weights(folder, found)]
+
+
+def compact(folder: str | Path, *, wait: float = 30.0) -> int:
+    """Drop what no document refers to: vectors, memories, remains of broken-off work. The bytes that were freed.
+
+    Raises:
+        StoreError: Where there is no store, another process writes to it for longer than `wait`, or the disk refuses.
+    """
+    folder = Path(folder)
+    before = _size(folder)
+    with Store(folder, wait).transaction() as database:
+        database.execute("DELETE FROM vectors WHERE key NOT IN (SELECT vector FROM passages WHERE vector IS NOT NULL)")
+        named = [name for (name,) in database.execute("SELECT folder FROM shards WHERE folder IS NOT NULL")]
+        memory_files.drop_all_but(folder, named)
+    with writing(folder, wait) as (database, _), refused(folder):
+        database.execute("COMMIT")
+        database.execute("VACUUM")
+    for remains in folder.glob(f"{FRESH}*"):
+        if memory_files.abandoned(remains):
+            remains.unlink(missing_ok=True)
+    return max(0, before - _size(folder))
+
+
+def repair(
+    folder: str | Path,
+    *,
+    embedder: str | Embedder | None = None,
+    memory: str | MemoryModel | None = None,
+    drop: bool = False,
+    progress: bool | Progress = True,
+    wait: float = 30.0,
+) -> Repair:
+    """Make again what can be: terms, vectors, memories. What is whole is kept as it is.
+
+    Args:
+        folder: The store.
+        embedder, memory: As in `MemoRAG.load`.
+        drop: Whether documents that are not as they were written may be dropped; they cannot be made again.
+        progress: As in `MemoRAG.memorize`.
+        wait: Seconds to wait for another process that writes.
+
+    Raises:
+        StoreError: Where there is none, its rows cannot be read, documents would have to be dropped and may not be (or
+            all would), or the embedder or memory model is missing.
+    """
+    store = Store(Path(folder), wait)
+    with reporting(progress) as report, store.transaction():
+        found = store.examine()
+        if found.lost:
+            _check_loss(store, found, drop)
+        opened = bundle.opened(store, found.state, embedder, memory)
+        corpus, done = _rebuilt(opened, found, report)
+        _rewrite(opened.shelf, found.state, corpus)
+    return done
+
+
+def _check_loss(store: Store, found: Examination, drop: bool) -> None:
+    """Raises StoreError where broken documents may not be dropped, or nothing would be left."""
+    of, names = len(found.state.order), ", ".join(repr(id[:80]) for id in found.lost[:5])
+    if len(found.lost) == of:
+        raise StoreError(
+            f"None of the {of} documents of the store at {store.folder} is as it was written, so nothing would be left: "
+            f"{names}. Restore it from a copy, or memorize the documents again into another folder."
+        )
+    if not drop:
+        raise StoreError(
+            f"{len(found.lost)} documents of the store at {store.folder} are not as they were written, and cannot be made "
+            f"again: {names}. Restore it from a copy, or drop them (drop=True, `memorag repair --drop`) and add them anew."
+        )
+
+
+def _rebuilt(opened: bundle.Opened, found: Examination, progress: Progress) -> tuple[Corpus, Repair]:
+    shelf = opened.shelf
+    lost = set(found.lost)
+    order = [id for id in found.state.order if id not in lost]
+    state = replace(found.state, order=order)
+    sound = bundle.restore(shelf, state, Corpus.empty(shelf.embedder is not None), strict=False)
+    settings = opened.settings
+    reviser = Reviser(
+        Splitter(settings.passage_size), shelf.model, shelf.embedder, settings.language, shelf, progress, None
+    )
+    corpus, change = reviser.revise(sound, list(sound.entries.values()), None)
+    _weigh(shelf, corpus, progress)
+    encoded = 0 if shelf.embedder is None else shelf.embedder.encoded
+    return corpus, Repair(tuple(found.lost), len(state.broken_terms), encoded, change.formed)
+
+
+def _weigh(shelf: Shelf, corpus: Corpus, progress: Progress) -> None:
+    """Make again the lexical weights that are not whole."""
+    embedder = shelf.embedder
+    if embedder is None or embedder.lexical is None:
+        return
+    every = [pair for entry in corpus.entries.values() for pair in zip(entry.keys, entry.passages, strict=True)]
+    if missing := {key: passage.text for key, passage in every if key not in embedder.weights}:
+        embedder.embed_passages(missing, progress)
+        embedder.forget()
+
+
+def _rewrite(shelf: Shelf, state: State, corpus: Corpus) -> None:
+    vocabulary, embedder = corpus.index.terms.vocabulary, shelf.embedder
+    rows = {id: row_of(entry, vocabulary) for id, entry in corpus.entries.items()}
+    keys = [bytes.fromhex(key) for entry in corpus.entries.values() for key in entry.keys]
+    vectors: dict[int, dict[bytes, bytes]] = {}
+    spaces: dict[int, str] = {}
+    if embedder is not None:
+        vectors[1], spaces[1] = corpus_vectors(corpus)(keys), json.dumps(asdict(embedder.fingerprint))
+    if embedder is not None and embedder.lexical is not None:
+        vectors[2], spaces[2] = shelf.packed_weights(keys), json.dumps(asdict(of_weights(embedder.fingerprint)))
+    written = State(state.generation + 1, state.meta, list(rows), rows, shelf.shards(corpus))
+    shelf.store.rewrite(written, vectors, spaces)
+
+
+def _lost_vectors(folder: Path, found: Examination) -> int:
+    maker = found.state.meta["embedder"]
+    keys = {row.vector for document in found.state.rows.values() for row in document.passages if row.vector is not None}
+    if maker is None or not keys:
+        return 0
+    store, own = Store(folder), fingerprint_of(maker["fingerprint"])
+    space = store.space(lambda fingerprint: fingerprint_of(fingerprint).same_space(own))
+    return len(keys) if space is None else len(keys) - len(store.vectors(space, sorted(keys)))
+
+
+def _broken_weights(folder: Path, found: Examination) -> list[str]:
+    try:
+        with bundle.whole(folder):
+            maker = found.state.meta["embedder"]
+            own = None if maker is None else of_weights(fingerprint_of(maker["fingerprint"]))
+    except StoreError:
+        return []  # settings that are broken are told of where the list of documents is
+    store = Store(folder)
+    space = None if own is None else store.space(lambda fingerprint: fingerprint_of(fingerprint).same_space(own))
+    broken = 0 if space is None else store.broken(space)
+    said = f"The lexical weights of {broken} passages are broken. The embedder can make them again."
+    return [said] if broken else []
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

@@ -1,0 +1,121 @@
+"""Memories on disk: a folder each, named by its content, whole or not there, and known to be as it was written.
+
+DIR/memories/NAME/             what the memory itself saved: safetensors and JSON
+DIR/memories/NAME/files.json   the name, and of each file its size and XXH3
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import xxhash
+
+from ..errors import MemoryModelError
+from .sqlite import MEMORIES, refused, sync
+
+MANIFEST = "files.json"
+
+_CHUNK = 1 << 24
+_ABANDONED = 3600.0
+
+
+def folder_of(folder: Path, name: str) -> Path:
+    return folder / MEMORIES / name
+
+
+def keep(folder: Path, name: str, save: Callable[[Path], object]) -> None:
+    """Have a memory save itself under its content's name, whole or not at all; one that is there already is left.
+
+    Raises:
+        StoreError: Where the disk refuses.
+    """
+    target = folder_of(folder, name)
+    if target.is_dir():
+        return
+    unfinished = target.with_name(f".{name}.{uuid4().hex}")
+    try:
+        with refused(folder):
+            unfinished.parent.mkdir(parents=True, exist_ok=True)
+            save(unfinished)
+            seal(unfinished, name)
+            if not target.is_dir():  # another process may have been as fast
+                os.replace(unfinished, target)
+            sync(target.parent)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def seal(path: Path, name: str) -> None:
+    """Note the size and hash of every file of a memory, and have it all on the disk."""
+    files = {file.relative_to(path).as_posix(): _hash(file) for file in sorted(path.rglob("*")) if file.is_file()}
+    files.pop(MANIFEST, None)
+    manifest = {"name": name, "files": files}
+    (path / MANIFEST).write_text(json.dumps({**manifest, "seal": _seal(manifest)}), "utf-8")
+    for file in (*(path / file for file in files), path / MANIFEST, path):
+        sync(file)
+
+
+def check(folder: Path, name: str) -> Path:
+    """The folder of a memory, if every file in it is as it was written.
+
+    Raises:
+        MemoryModelError: Otherwise; the message names the file.
+    """
+    path = folder_of(folder, name)
+    try:
+        manifest: Any = json.loads((path / MANIFEST).read_text("utf-8"))
+        own = {"name": name, "files": manifest["files"]}
+        if manifest["seal"] != _seal(own):
+            raise ValueError(f"{MANIFEST} is not as it was written")
+        for file, expected in own["files"].items():
+            if _hash(path / file) != expected:
+                raise ValueError(f"{file} is not as it was written")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise MemoryModelError(
+            f"The memory at {path} cannot be used ({type(error).__name__}: {error}). `memorag repair` forms it again "
+            f"from its documents."
+        ) from error
+    return path
+
+
+def drop(folder: Path, name: str) -> None:
+    """Remove a memory, if it is there."""
+    shutil.rmtree(folder_of(folder, name), ignore_errors=True)
+
+
+def drop_all_but(folder: Path, names: Iterable[str]) -> None:
+    """Remove the memories of other names, and what was left unfinished."""
+    kept = set(names)
+    for orphan in (folder / MEMORIES).glob("*"):
+        if orphan.name not in kept and (not orphan.name.startswith(".") or abandoned(orphan)):
+            shutil.rmtree(orphan, ignore_errors=True)
+
+
+def abandoned(path: Path) -> bool:
+    """Whether unfinished work has not been touched for so long that nobody can be at it any more.
+
+    What is of a later time than now may be under way: a clock went backwards.
+    """
+    try:
+        return time.time() - path.stat().st_mtime > _ABANDONED
+    except OSError:
+        return False
+
+
+def _hash(path: Path) -> list[Any]:
+    digest = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return [path.stat().st_size, digest.hexdigest()]
+
+
+def _seal(manifest: dict[str, Any]) -> str:
+    return xxhash.xxh3_128_hexdigest(json.dumps(manifest, sort_keys=True).encode())

@@ -1,0 +1,260 @@
+"""The store's SQLite file: opened, checked, locked; whatever SQLite says comes out as an error of ours.
+
+memorag.sqlite3                application id "MRAG", user version = FORMAT
+  meta(key, value)             settings, fingerprints, and "state": generation, digest of all that follows: JSON
+  documents(…)                 number, place in the order, id, text, metadata, host, language, what cut it, its terms, seals
+  passages(…)                  by document and place: id, range, text where it is no slice, metadata, host, terms, vector
+  vectors(space, key, …)       float32, little-endian, by space and SHA-256 of the passage's text, with a seal each
+  spaces(number, fingerprint)  of the embedders the vectors are from; with 0 dimensions they are its lexical weights:
+                               numbers of tokens, uint32, then what each weighs, float32
+  shards(…)                    documents of each memory, hash of their texts, the memory's folder if it has one
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
+
+from ..errors import MemoRAGError, StoreError
+from . import original_memorag as original_store
+
+FORMAT = 2
+APPLICATION_ID = int.from_bytes(b"MRAG", "big")
+DATABASE = "memorag.sqlite3"
+MEMORIES = "memories"
+"""The folder beside it with what memories keep for themselves."""
+FRESH = f".{DATABASE}."
+"""How files begin that are being written and will take the database's name; a stop may leave one behind."""
+
+READ_WAIT = 60.0
+"""Seconds a reader waits for a writer's commit, and a commit for the readers, before it is an error."""
+
+_SMALLEST = 512
+"""Bytes of SQLite's smallest page: a shorter file holds no database, though SQLite opens it as an empty one."""
+
+SCHEMA = (
+    "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE documents(number INTEGER PRIMARY KEY, place INTEGER NOT NULL, id TEXT NOT NULL UNIQUE, "
+    "text TEXT NOT NULL, metadata TEXT NOT NULL, host TEXT, language TEXT NOT NULL, cut TEXT NOT NULL, "
+    "vocabulary TEXT NOT NULL, seal BLOB NOT NULL, terms_seal BLOB NOT NULL)",
+    "CREATE TABLE passages(document INTEGER NOT NULL REFERENCES documents(number), place INTEGER NOT NULL, "
+    "id TEXT NOT NULL UNIQUE, start INTEGER, stop INTEGER, centre REAL NOT NULL, text TEXT, metadata TEXT, host TEXT, "
+    "terms BLOB NOT NULL, vector BLOB)",
+    "CREATE INDEX passages_of ON passages(document, place)",
+    "CREATE TABLE vectors(space INTEGER NOT NULL, key BLOB NOT NULL, vector BLOB NOT NULL, seal BLOB NOT NULL)",
+    "CREATE UNIQUE INDEX vectors_of ON vectors(space, key)",
+    "CREATE TABLE spaces(number INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL)",
+    "CREATE TABLE shards(number INTEGER PRIMARY KEY, place INTEGER NOT NULL, documents TEXT NOT NULL, "
+    "content TEXT NOT NULL, folder TEXT)",
+)
+
+
+def exists(folder: Path) -> bool:
+    """Whether there is a store's database in this folder."""
+    return (folder / DATABASE).is_file()
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[tuple[sqlite3.Connection, int]]:
+    """One state of the database, however others write meanwhile, and the format it has.
+
+    Raises:
+        StoreError: Where there is no store, it is damaged, or its format is newer than `FORMAT`.
+    """
+    path = _present(folder)
+    with damage(folder), closing(_opened(path)) as database:
+        database.execute("BEGIN")
+        yield database, _format(folder, path, database)
+
+
+@contextmanager
+def writing(folder: Path, wait: float) -> Iterator[tuple[sqlite3.Connection, int]]:
+    """A transaction that nobody else's overlaps, and the format of what it changes; any exception takes it back.
+
+    Args:
+        wait: Seconds to wait for another writer; 0 for none.
+
+    Raises:
+        StoreError: Where another writer holds the store for longer, the disk refuses, or as `reading`.
+    """
+    while True:
+        path = _present(folder)
+        if not os.access(folder, os.W_OK) or not os.access(path, os.W_OK):
+            raise StoreError(f"The store at {folder} cannot be written to. Change its permissions, or copy it.")
+        with damage(folder), closing(_opened(path)) as database:
+            opened = os.stat(path).st_ino
+            database.execute(f"PRAGMA busy_timeout={int(1000 * wait)}")
+            try:
+                database.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorname.startswith("SQLITE_BUSY"):
+                    raise StoreError(
+                        f"Another process is writing to the store at {folder}, and was for {wait:g} s. Try again, or "
+                        f"wait longer (wait=seconds)."
+                    ) from error
+                raise
+            if _present(folder) != path or os.stat(path).st_ino != opened:
+                continue  # the file was replaced by one of a newer format while this waited
+            database.execute(f"PRAGMA busy_timeout={int(1000 * READ_WAIT)}")
+            version = _format(folder, path, database)
+            with refused(folder):
+                yield database, version
+                if database.in_transaction:
+                    database.execute("COMMIT")
+            return
+
+
+def create(folder: Path) -> None:
+    """A database without documents in a folder that has none; one that comes to be there meanwhile is left.
+
+    Raises:
+        StoreError: Where the disk refuses.
+    """
+    with refused(folder), fresh(folder) as path, suppress(FileExistsError):
+        os.link(path, folder / DATABASE)
+
+
+@contextmanager
+def fresh(folder: Path) -> Iterator[Path]:
+    """A new database beside the one there is, whole and on the disk when the block begins; gone when it ends."""
+    path = folder / f"{FRESH}{uuid4().hex}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(path, isolation_level=None)) as database:
+            database.execute("PRAGMA synchronous=OFF")
+            database.execute("BEGIN")
+            for statement in SCHEMA:
+                database.execute(statement)
+            database.execute(f"PRAGMA application_id={APPLICATION_ID}")
+            database.execute(f"PRAGMA user_version={FORMAT}")
+            database.execute("COMMIT")
+        sync(path)
+        yield path
+        sync(folder)
+    finally:
+        with suppress(OSError):
+            path.unlink()
+
+
+@contextmanager
+def damage(folder: Path) -> Iterator[None]:
+    """What cannot be read, or does not fit together, is damage."""
+    try:
+        yield
+    except MemoRAGError:
+        raise
+    except (
+        sqlite3.Error,
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        RecursionError,
+        OverflowError,
+    ) as error:
+        raise damaged(folder, error) from error
+
+
+@contextmanager
+def refused(folder: Path) -> Iterator[None]:
+    """What the disk refuses to write."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(
+            f"The store at {folder} could not be written ({error}); what it held before is untouched. Make room there, "
+            f"or pass another folder."
+        ) from error
+
+
+def beheaded(folder: Path) -> StoreError | None:
+    """Why a folder with a store's remains but no database is no place for a new one; None where it is not one."""
+    left = [name for name in (MEMORIES, f"{DATABASE}-journal") if (folder / name).exists()]
+    if exists(folder) or not left:
+        return None
+    return StoreError(
+        f"The store at {folder} has lost its {DATABASE}; found {' and '.join(left)} alone. The documents were in it, so "
+        f"nothing can be made again from the rest, and nothing was changed. Restore the file from a copy, or memorize the "
+        f"documents again into another folder."
+    )
+
+
+def damaged(folder: Path, why: object) -> StoreError:
+    return StoreError(
+        f"The store at {folder} is damaged ({why}). `memorag verify` tells what is, `memorag repair` makes again what can "
+        f"be; else restore it from a copy, or memorize the documents again into another folder."
+    )
+
+
+def sync(path: Path) -> None:
+    """What was written to a file or folder is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _present(folder: Path) -> Path:
+    path = folder / DATABASE
+    try:
+        found = sorted(entry.name for entry in folder.iterdir())[:5] if folder.is_dir() else []
+        readable = not path.is_file() or os.access(path, os.R_OK)
+    except PermissionError:
+        readable = False
+    if not readable:
+        raise StoreError(
+            f"The store at {folder} cannot be read. Check the permissions of the folder and what is in it."
+        )
+    if not path.is_file() and (theirs := original_store.refusal(folder)):
+        raise theirs
+    if not folder.is_dir():
+        raise StoreError(f"Expected a store folder at {folder}, found {'a file' if folder.exists() else 'nothing'}.")
+    if not path.is_file() and (gone := beheaded(folder)):
+        raise gone
+    if not path.is_file():
+        raise StoreError(
+            f"Expected a store at {folder}, with {DATABASE} in it; found {', '.join(found) or 'an empty folder'}. "
+            f"Make one with memorize(documents, save_dir=…) or `memorag memorize PATH --store {folder}`."
+        )
+    return path
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    """A connection that takes a broken-off write back where it may write, and only reads where it may not."""
+    writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+    journal = path.with_name(f"{path.name}-journal")
+    if not writable and journal.is_file() and journal.stat().st_size:
+        raise StoreError(
+            f"A write to the store at {path.parent} was broken off and must be taken back, but nothing can be written "
+            f"there. Open it once with write permission, or copy the folder with {journal.name}."
+        )
+    if path.stat().st_size < _SMALLEST:
+        raise sqlite3.DatabaseError("the file is empty or cut short")
+    uri = f"{path.resolve().as_uri()}?mode={'rw' if writable else 'ro'}"
+    database = sqlite3.connect(uri, uri=True, timeout=READ_WAIT, isolation_level=None)
+    database.execute("PRAGMA trusted_schema=OFF")
+    database.execute("PRAGMA cell_size_check=ON")
+    database.execute("PRAGMA synchronous=EXTRA")
+    return database
+
+
+def _format(folder: Path, path: Path, database: sqlite3.Connection) -> int:
+    owner = database.execute("PRAGMA application_id").fetchone()[0]
+    version = int(database.execute("PRAGMA user_version").fetchone()[0])
+    if owner != APPLICATION_ID:
+        raise StoreError(f"{path} is an SQLite file, but not a store of memorag-integrations. It was left as it is.")
+    if version > FORMAT:
+        raise StoreError(
+            f"The store at {folder} has format {version}; this version reads up to {FORMAT}. "
+            f"Upgrade memorag-integrations to open it."
+        )
+    found = {sql for (sql,) in database.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
+    if version == FORMAT and found != set(SCHEMA):
+        raise sqlite3.DatabaseError("its tables are not those of a store")
+    return version

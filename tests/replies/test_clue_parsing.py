@@ -1,0 +1,198 @@
+"""Clue parsing: the table of scripts and styles, replies as models write them, properties, and time."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.clue_parser import SCRIPTS, STYLES
+from memorag_integrations.replies.clue_parsing import is_refusal, parse_list, parse_reply, strip_thoughts
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_no_list_in_any_script_loses_an_item(style: str) -> None:
+    for script, (_, items) in SCRIPTS.items():
+        assert parse_list(STYLES[style](script, items)) == items, script
+
+
+def test_the_form_asked_for() -> None:
+    reply = parse_reply('{"spans": ["a b", "c"], "questions": ["Who?", "Why?"], "answer": "Ann did."}')
+    assert (reply.spans, reply.questions, reply.answer) == (("a b", "c"), ("Who?", "Why?"), "Ann did.")
+    assert reply.asked_form
+    assert not reply.warnings
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Here it is:\n```json\n{"spans": ["a b", "c"], "questions": ["Who?"], "answer": "Ann."}\n```\nHope it helps!',
+        '<think>{"spans": ["no"]}</think>{"spans": ["a b", "c"], "questions": ["Who?"], "answer": "Ann."}',
+        "{'spans': ['a b', 'c',], 'questions': ['Who?'], 'answer': 'Ann.'}",
+        '{"spans": [{"text": "a b", "why": "x"}, {"text": "c"}], "new_questions": ["Who?"], "draft_answer": "Ann."}',
+        '{"线索": ["a b", "c"], "问题": ["Who?"], "答案": "Ann."}',
+        "Spans:\n1. a b\n2. c\n\nQuestions:\n1. Who?\n\nAnswer: Ann.",
+        "**Spans**\n- a b\n- c\n\n**Questions**\n- Who?\n\n**Draft answer**\nAnn.",
+        "## Clues\na b\nc\n## Questions\nWho?\n## Answer\nAnn.",
+        "线索：\n1、a b\n2、c\n问题：\n1、Who?\n答案：Ann.",
+        "1. a b\n2. c\n3. Who?\nAnswer: Ann.",
+    ],
+)
+def test_the_same_reply_in_other_forms(text: str) -> None:
+    reply = parse_reply(text)
+    assert (reply.spans, reply.questions, reply.answer) == (("a b", "c"), ("Who?",), "Ann.")
+
+
+def test_half_a_json_keeps_what_is_there_and_says_so() -> None:
+    reply = parse_reply('{"spans": ["first", "second"], "questions": ["Who op')
+    assert reply.spans == ("first", "second")
+    assert reply.questions == ("Who op",)
+    assert "broke off" in reply.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "items"),
+    [
+        ('["He said \\"no\\", then left", "b"]', ['He said "no", then left', "b"]),
+        ('["He said "no" to it", "b"]', ['He said "no" to it', "b"]),
+        ('["don\'t", "it\'s"]', ["don't", "it's"]),
+        ('["\\u8c01", "\\ud83d\\ude00 smile", "C:\\path"]', ["谁", "😀 smile", "C:\\path"]),
+        ('- The config is {"debug": true}\n- second', ['The config is {"debug": true}', "second"]),
+        (
+            "- `__getattr__` is called\n- **Bold** start\n- __init__",
+            ["`__getattr__` is called", "Bold start", "__init__"],
+        ),
+        ("1. one\n   goes on\n2. two\n\n   and on\n\nThat is all.", ["one goes on", "two and on"]),
+        ("1. 第一行\n   第二行\n2. b", ["第一行第二行", "b"]),
+        ("1.5 million people came\n-5 degrees at night\n1984. A novel", None),
+        ("A. Smith opened the meeting\nThe budget was cut", None),
+        ("(1) one (2) two (3) three", ["one", "two", "three"]),
+        ("①一月②二月③三月", ["一月", "二月", "三月"]),
+        ('"A" and "B"', ['"A" and "B"']),
+        ("I. Newton wrote it\nIt was new", None),
+        ("Sure, I'll do it, said Ann.\nBob agreed.", None),
+        ("---\n- a\n---\n- b\n***", ["a", "b"]),
+        ("<clues>\n<clue>a</clue>\n<clue>b</clue>\n</clues>", ["a", "b"]),
+        ("- None", []),
+        ("...\n\n- \n* \n", []),
+        ('{"spans": [], "questions": [], "answer": ""}', []),
+        ("[]", []),
+        ("", []),
+        ("<think>never done\n1. a", []),
+    ],
+)
+def test_replies_as_models_write_them(text: str, items: list[str] | None) -> None:
+    assert parse_list(text) == (text.splitlines() if items is None else items)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I'm sorry, but I can't help with that.",
+        "I cannot find any clues in the text.\nPlease provide more.",
+        "抱歉，我无法回答这个问题。",
+        "文中没有提到这一点。",
+        "申し訳ありませんが、お答えできません。",
+        "Lo siento, no puedo ayudar.",
+        "The text does not mention this.",
+        "None.",
+        "无",
+    ],
+)
+def test_refusals_are_no_clues(text: str) -> None:
+    assert is_refusal(text)
+    assert parse_list(text) == []
+    assert parse_reply(f"Answer: {text}").answer is None
+
+
+def test_a_quoted_apology_is_a_clue() -> None:
+    assert parse_list("1. I'm sorry, I was late\n2. No problem") == ["I'm sorry, I was late", "No problem"]
+
+
+@pytest.mark.parametrize(
+    "mark", ["<think>{}</think>", "<Thinking>{}</Thinking>", "◁think▷{}◁/think▷", "[THINK]{}[/THINK]"]
+)
+def test_thoughts_of_every_kind(mark: str) -> None:
+    assert strip_thoughts(mark.format("\n1. x\n") + "rest") == ("rest", False)
+    assert "thoughts" in parse_reply(mark.format("\n1. x\n").rsplit("/", 1)[0][:-1]).warnings[0]
+
+
+def test_bounds() -> None:
+    reply = parse_reply("\n".join(f"{i}. clue {i}" for i in range(1, 10_001)), most=12)
+    assert len(reply.spans) == 12
+    assert "9988" in reply.warnings[0]
+    reply = parse_reply(json.dumps({"spans": ["x" * 100_000, "short"]}), longest=500)
+    assert [len(span) for span in reply.spans] == [500, 5]
+    assert "500" in reply.warnings[0]
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "- a\n",
+        "1. a\n",
+        '["',
+        "[[",
+        '{"a": ',
+        "<think>",
+        "```\n",
+        "\\",
+        '"',
+        "' ,",
+        "(1) a ",
+        "a b\n\n",
+        "**",
+        "Q:\n",
+        " \t",
+        "【",
+    ],
+)
+def test_what_would_take_minutes_in_quadratic_time_ends(unit: str) -> None:
+    text = unit * (400_000 // len(unit))
+    for reply in (parse_reply(text), parse_reply('{"spans": ["' + text)):
+        assert sum(map(len, (*reply.spans, *reply.questions))) <= 400_000
+
+
+def test_lone_surrogates_and_nul() -> None:
+    assert parse_list("1. a\ud800b\n2. \x00c") == ["a\ufffdb", "\ufffdc"]
+    assert parse_list('["\\ud800", "ok"]') == ["ok"]
+
+
+@given(st.text(max_size=400))
+@settings(max_examples=300)
+def test_anything_at_all_is_read(text: str) -> None:
+    reply = parse_reply(text, most=5, longest=50)
+    for clue in (*reply.spans, *reply.questions):
+        assert 0 < len(clue) <= 50
+        assert any(char.isalnum() for char in clue)
+    assert len(reply.spans) <= 5
+
+
+WORDS = st.text(st.characters(categories=["L"]), min_size=1, max_size=30).map(lambda word: "x" + word)
+CLUES = st.lists(WORDS, min_size=1, max_size=9, unique_by=lambda word: unicodedata.normalize("NFKC", word).casefold())
+
+
+@given(CLUES, st.sampled_from(["- {1}", "{0}. {1}", "({0}) {1}", "* {1}", '{0}) "{1}"', "**{0}.** {1}", "{0}、{1}"]))
+@settings(max_examples=300)
+def test_words_of_any_script_survive_any_marker(items: list[str], style: str) -> None:
+    assert parse_list("\n".join(style.format(i, item) for i, item in enumerate(items, 1))) == items
+
+
+@given(CLUES, st.booleans(), st.sampled_from([None, 2]))
+@settings(max_examples=300)
+def test_words_of_any_script_survive_json(items: list[str], escape: bool, indent: int | None) -> None:
+    assert parse_list(json.dumps(items, ensure_ascii=escape, indent=indent)) == items
+
+
+@given(CLUES, st.data())
+@settings(max_examples=300)
+def test_json_cut_anywhere_keeps_what_was_complete(items: list[str], data: st.DataObject) -> None:
+    text = json.dumps(items, ensure_ascii=False)
+    cut = data.draw(st.integers(2, len(text)))
+    parsed = parse_list(text[:cut])
+    complete = text[:cut].count('"') // 2
+    assert parsed[:complete] == items[:complete]
+    assert len(parsed) <= complete + 1
