@@ -10,7 +10,7 @@ import pytest
 from memorag_integrations import BGEM3Embedder, Document, MemoRAG
 from memorag_integrations.contracts import LexicalEmbedder
 from memorag_integrations.documents import text_hash
-from memorag_integrations.encoders import embedders
+from memorag_integrations.encoders import checked
 from memorag_integrations.encoders.checked import CheckedEmbedder
 from memorag_integrations.encoders.fingerprint import EmbedderFingerprint
 from memorag_integrations.encoders.flagembedding import load_m3
@@ -211,7 +211,7 @@ def test_changes_keep_the_weights_of_what_is_new(documents, tmp_path):
 
 
 def test_work_that_was_broken_off_is_not_done_again(documents, tmp_path, monkeypatch):
-    monkeypatch.setattr(embedders, "BATCH", 2)
+    monkeypatch.setattr(checked, "BATCH", 2)
 
     class Failing(WordWeights):
         def embed_lexical(self, texts):
