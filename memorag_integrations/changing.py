@@ -14,14 +14,14 @@ from .corpus.revise import Change, Reviser, Split, with_text
 from .corpus.state import Corpus
 from .documents import Document, own, read_documents
 from .errors import InputError
-from .index.documents import Entry
+from .index.documents import IndexedDocument
 from .persistence import Persisting
 from .progress import reporting
 from .store.save import commit, describe
 from .store.store import Store
 
 Documents = str | Document | Iterable[str | Document]
-Wanted = Callable[[Corpus], Sequence[Document | Entry]]
+Wanted = Callable[[Corpus], Sequence[Document | IndexedDocument]]
 T = TypeVar("T")
 
 
@@ -49,7 +49,7 @@ class Changing(Persisting):
         """
         new = with_text(list(read_documents(documents)))
 
-        def wanted(before: Corpus) -> list[Document | Entry]:
+        def wanted(before: Corpus) -> list[Document | IndexedDocument]:
             for document in new:
                 if document.id in before.entries:
                     raise InputError(
@@ -76,7 +76,7 @@ class Changing(Persisting):
         new = {document.id: document for document in read_documents(documents)}
         check_versions(new.values())
 
-        def wanted(before: Corpus) -> list[Document | Entry]:
+        def wanted(before: Corpus) -> list[Document | IndexedDocument]:
             check_present(new, before)
             return [new.get(id, entry) for id, entry in before.entries.items()]
 
@@ -99,7 +99,7 @@ class Changing(Persisting):
         blank = [document for document in every if not document.text.strip()]
         new = {document.id: document for document in every if document.text.strip()}
 
-        def wanted(before: Corpus) -> list[Document | Entry]:
+        def wanted(before: Corpus) -> list[Document | IndexedDocument]:
             check_versions(document for document in blank if document.id in before.entries)
             with_text(every)
             kept = [new.get(id, entry) for id, entry in before.entries.items()]
@@ -120,7 +120,7 @@ class Changing(Persisting):
         """
         gone = dict.fromkeys([ids] if isinstance(ids, str) else ids)
 
-        def wanted(before: Corpus) -> list[Document | Entry]:
+        def wanted(before: Corpus) -> list[Document | IndexedDocument]:
             check_present(gone, before)
             return [entry for id, entry in before.entries.items() if id not in gone]
 
@@ -185,10 +185,10 @@ class Changing(Persisting):
                     f"This corpus lives in {self._home.folder}, and its changes go there. Use save({str(save_dir)!r}) for "
                     f"a copy."
                 )
-            shelf = None if home is None else self._shelf(home)
+            artifacts = None if home is None else self._artifacts(home)
             if home is not None:
                 home.prepare(describe(self._settings(), self.memory_model, self.embedder))
-            reviser = Reviser(self.splitter, self.memory_model, self.embedder, self.language, shelf, report, cancel)
+            reviser = Reviser(self.splitter, self.memory_model, self.embedder, self.language, artifacts, report, cancel)
             encoded = formed = 0
             while True:
                 before = self._corpus or Corpus.empty(self.embedder is not None)
@@ -199,16 +199,16 @@ class Changing(Persisting):
                         raise
                     continue  # what others did since may be just what this asks for
                 encoded, formed = encoded + change.encoded, formed + change.formed
-                if shelf is None:
+                if artifacts is None:
                     self._changed = self._changed or bool(change)
                     break
                 expected = self._source[1] if self._home is not None and self._source is not None else None
                 same = not change and list(before.entries) == list(corpus.entries)
-                if same and expected is not None and shelf.store.generation() == expected:
+                if same and expected is not None and artifacts.store.generation() == expected:
                     break  # others need not look at what is as it was
-                generation = commit(shelf, corpus, self._settings(), expected)
+                generation = commit(artifacts, corpus, self._settings(), expected)
                 if generation is not None:
-                    self._source, self._changed = (shelf.store.folder.resolve(), generation), False
+                    self._source, self._changed = (artifacts.store.folder.resolve(), generation), False
                     break
                 self._reload()
             self._corpus = corpus

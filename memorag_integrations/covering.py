@@ -17,10 +17,9 @@ from .evidence import Evidence
 from .index.index import Filters
 from .memories.recall_cache import uncached
 from .replies.clue_parsing import parse_list
-from .retrieval import fusion as fusing
-from .retrieval import per_clue_union as union
-from .retrieval.fusion import Fusion
-from .retrieval.provenance import Ranking, Reasons
+from .retrieval import per_clue_union
+from .retrieval.fusion import Fusion, rank
+from .retrieval.provenance import Provenance, Ranking
 from .retrieval.selection import Selection, select
 from .scores import Floats, Scores
 
@@ -149,19 +148,19 @@ class Covering:
 def key_points_of(text: str) -> list[str]:
     """The points of a memory's reply that are long enough to be searched for, or all where none is."""
     points = parse_list(text, most=MOST_POINTS)
-    return union.worth_searching(points) or points
+    return per_clue_union.worth_searching(points) or points
 
 
 def best_of_each(every: Sequence[Scores], fusion: Fusion, mode: EachMode, selection: Selection) -> list[Evidence]:
     """The rankings for several texts, taken in turn."""
     if mode == "per-clue-union":
-        ranking = union.rank_union(every, asked=every[0].text)
+        ranking = per_clue_union.rank_union(every, query_name=every[0].text)
     else:
-        fused = union.round_robin([fusing.rank(scores, [], fusion) for scores in every])
-        ranking = Ranking(fused, Reasons(every[0], every[1:], [1.0] * (len(every) - 1), asked=every[0].text))
-    return select(ranking.fused, ranking.reasons, selection)
+        fused = per_clue_union.round_robin([rank(scores, [], fusion) for scores in every])
+        ranking = Ranking(fused, Provenance(every[0], every[1:], [1.0] * (len(every) - 1), query_name=every[0].text))
+    return select(ranking.fused, ranking.provenance, selection)
 
 
 def _leads_to(scores: Scores, fusion: Fusion, document_id: str) -> bool:
-    best = int(np.argmax(fusing.rank(scores, [], fusion)))
+    best = int(np.argmax(rank(scores, [], fusion)))
     return scores.candidates.passages[best].document_id == document_id

@@ -22,21 +22,20 @@ from .clues import Recall, attributed, merge_recalls
 from .contracts import LLM, Embedder, MemoryModel, Progress, Reranker
 from .corpus.revise import Change, Split, with_text
 from .corpus.splitter import Splitter
-from .corpus.state import Corpus, Part
+from .corpus.state import Corpus, RoutedMemory
 from .documents import clean_text, read_documents
 from .encoders.checked import CheckedEmbedder
 from .encoders.embedders import resolve_embedder
 from .errors import InputError
 from .evidence import Evidence, Signal
-from .index import learned_sparse as lexical
+from .index import learned_sparse
 from .index.index import Filters
 from .llms.scheduling import UsageMeter
 from .memories.recall_cache import cached
-from .retrieval import fusion as fusing
-from .retrieval import per_clue_union as union
-from .retrieval.clue_search import MOST_WEIGHED, Searches, best
-from .retrieval.fusion import Fusion
-from .retrieval.provenance import Ranking, Reasons
+from .retrieval import per_clue_union
+from .retrieval.clue_search import MOST_WEIGHED, ClueQueries, keep_heaviest
+from .retrieval.fusion import Fusion, activate, rank, standardize
+from .retrieval.provenance import Provenance, Ranking
 from .retrieval.reranking import Reranking, arerank, rerank
 from .retrieval.selection import Selection, merge_neighbours, select
 from .scores import Floats, Scores
@@ -275,8 +274,8 @@ class MemoRAG(Changing, Answering):
     def _scores(
         self, corpus: Corpus, texts: Sequence[str], vectors: Floats | None, filters: Filters | None
     ) -> list[Scores]:
-        signals = lexical.join(corpus.index.signals(texts, vectors, filters), self.embedder)
-        return [fusing.activate(one, self.fusion) for one in signals]
+        signals = learned_sparse.add_lexical_scores(corpus.index.signals(texts, vectors, filters), self.embedder)
+        return [activate(one, self.fusion) for one in signals]
 
     def _recall(self, corpus: Corpus, scores: Scores) -> Recall:
         parts = corpus.route(scores, self.shards, self.memory_model)
@@ -303,16 +302,17 @@ class MemoRAG(Changing, Answering):
 
     def _fuse(self, every: Sequence[Scores], recall: Recall, mode: Mode) -> Ranking:
         if mode == "per-clue-union":
-            return union.rank_union(every)
+            return per_clue_union.rank_union(every)
         query = every[0]
-        leads = Searches.of(recall).leads(query, every[1:], recall, self.clues)
-        weights = [lead.weight for lead in leads]
-        fused = fusing.rank(query, leads, self.fusion)
-        return Ranking(fused, Reasons(query, [lead.clue for lead in leads], weights, best(recall, leads, self.clues)))
+        clues = ClueQueries.of(recall).weigh(query, every[1:], recall, self.clues)
+        weights = [clue.weight for clue in clues]
+        fused = rank(query, clues, self.fusion)
+        kept = keep_heaviest(recall, clues, self.clues)
+        return Ranking(fused, Provenance(query, [clue.scores for clue in clues], weights, kept))
 
     def _best(self, every: Sequence[Scores], recall: Recall) -> Recall:
-        leads = Searches.of(recall).leads(every[0], every[1:], recall, self.clues)
-        return best(recall, leads, self.clues)
+        clues = ClueQueries.of(recall).weigh(every[0], every[1:], recall, self.clues)
+        return keep_heaviest(recall, clues, self.clues)
 
     def _check_mode(self, mode: str, recall: Recall | None) -> None:
         if mode not in get_args(Mode):
@@ -325,29 +325,29 @@ class MemoRAG(Changing, Answering):
 
 def finish(corpus: Corpus, ranking: Ranking, selection: Selection, merge: bool) -> list[Evidence]:
     """The selected evidence, its neighbours merged where asked for."""
-    reasons = ranking.reasons
-    if reasons.candidates.passages and not reasons.any:
+    provenance = ranking.provenance
+    if provenance.candidates.passages and not provenance.any:
         logger.warning(
             "No term of the query occurs in the corpus (is it in another language?), so the evidence is no better than "
             "any other. An embedder finds by meaning: MemoRAG(embedder=…)."
         )
-    evidence = select(ranking.fused, reasons, selection)
+    evidence = select(ranking.fused, provenance, selection)
     return merge_neighbours(evidence, corpus.texts) if merge else evidence
 
 
 def baseline(scores: Scores, mode: Mode) -> Ranking:
     """The ranking by one signal, or by both, as they are."""
     signals: dict[str, tuple[Signal, ...]] = {"plain": ("dense",), "bm25": ("bm25",), "hybrid": ("bm25", "dense")}
-    values = {"plain": scores.dense, "bm25": scores.bm25, "hybrid": scores.own}[mode]
-    fused = fusing.standardize(scores.bm25 if values is None else values).astype(np.float32)
-    return Ranking(fused, Reasons(scores, signals=signals[mode]))
+    values = {"plain": scores.dense, "bm25": scores.bm25, "hybrid": scores.local}[mode]
+    fused = standardize(scores.bm25 if values is None else values).astype(np.float32)
+    return Ranking(fused, Provenance(scores, signals=signals[mode]))
 
 
 def to_search(recall: Recall, mode: Mode = "memorag") -> list[str]:
     """Each clue's text once; none where the clues are the query's own scores' peaks, unless all are to be searched."""
     if mode == "per-clue-union":
-        return union.searched(recall)
-    return Searches.of(recall).texts
+        return per_clue_union.searched(recall)
+    return ClueQueries.of(recall).texts
 
 
 def with_query(scores: Scores, vectors: Floats | None) -> Floats | None:
@@ -371,6 +371,6 @@ def check_query(query: str) -> str:
     return clean_text(query.strip())
 
 
-def _ask(part: Part) -> Recall:
+def _ask(part: RoutedMemory) -> Recall:
     [recall] = part.memory.recall([part.scores.text], scores=[part.scores])
     return attributed(recall, part.documents)

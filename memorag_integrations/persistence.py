@@ -17,7 +17,7 @@ from .errors import InputError, MemoRAGError, StoreError
 from .retrieval.reranking import Reranking
 from .store import load as bundle
 from .store import store
-from .store.save import Settings, Shelf, commit, describe, seals_of
+from .store.save import Settings, StoreArtifacts, checksums_of, commit, describe
 from .store.store import Store
 
 if TYPE_CHECKING:
@@ -261,14 +261,14 @@ class Persisting:
     def _settings(self) -> Settings:
         return Settings(self.splitter.size, self.language, self.fusion, self.shards, self.clues)
 
-    def _shelf(self, home: Store) -> Shelf:
-        return Shelf(home, self.memory_model, self.embedder)
+    def _artifacts(self, home: Store) -> StoreArtifacts:
+        return StoreArtifacts(home, self.memory_model, self.embedder)
 
     def _save(self, folder: Path, wait: float = 30.0) -> None:
         home, corpus = Store(folder, wait), self.corpus
         home.prepare(describe(self._settings(), self.memory_model, self.embedder))
         expected = self._source[1] if self._source is not None and self._source[0] == folder.resolve() else None
-        generation = commit(self._shelf(home), corpus, self._settings(), expected)
+        generation = commit(self._artifacts(home), corpus, self._settings(), expected)
         if generation is None:
             raise StoreError(
                 f"The store at {folder} was changed by somebody else since this corpus was loaded from it. Load it again "
@@ -285,7 +285,7 @@ class Persisting:
         if home.generation() == generation:
             return False
         before = self._corpus or Corpus.empty(self.embedder is not None)
-        state = home.read(seals_of(before))
-        self._corpus, found = bundle.restored(self._shelf(home), state, before)
+        state = home.read(checksums_of(before))
+        self._corpus, found = bundle.restored(self._artifacts(home), state, before)
         self._source = (folder, found)
         return True

@@ -91,11 +91,11 @@ class Scores(Signals):
     """Signals, and what fusion makes of them. Computed once a text; memories and the ranking read the same.
 
     Args:
-        own: float32 [n], how well each passage answers by itself: the signals on one scale, zero mean, unit deviation.
-        activation: float32 [n], how well its neighbourhood answers: `own` spread along each document.
+        local: float32 [n], local score: what each passage says by itself, as a z-score over the candidates.
+        activation: float32 [n], neighbourhood score: `local` spread along each document.
     """
 
-    own: Floats
+    local: Floats
     activation: Floats
 
     def of_documents(self, ids: Collection[str]) -> Scores:
@@ -111,6 +111,6 @@ class Scores(Signals):
             terms=self.terms,
             known_terms=self.known_terms,
             vector=self.vector,
-            own=self.own[rows],
+            local=self.local[rows],
             activation=self.activation[rows],
         )

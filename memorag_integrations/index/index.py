@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..scores import Candidates, Floats, Signals
 from ..text import terms as analysis
 from .bm25 import Row, TermIndex, Vocabulary
-from .documents import Entry
+from .documents import IndexedDocument
 from .vectors import VectorIndex
 
 Filters = Mapping[str, Any] | Callable[[Mapping[str, Any]], bool]
@@ -34,7 +34,9 @@ class Index:
         vectors: The vectors, in the same order; None for BM25 alone.
     """
 
-    def __init__(self, entries: Sequence[Entry], terms: TermIndex, vectors: VectorIndex | None = None) -> None:
+    def __init__(
+        self, entries: Sequence[IndexedDocument], terms: TermIndex, vectors: VectorIndex | None = None
+    ) -> None:
         self.entries = entries
         self.terms = terms
         self.vectors = vectors
@@ -55,7 +57,7 @@ class Index:
         """An index over nothing, with vectors to come or without."""
         return cls([], TermIndex.over([], Vocabulary()), VectorIndex(np.zeros((0, 0), np.float32)) if dense else None)
 
-    def derive(self, entries: Sequence[Entry], vectors: Mapping[str, Floats]) -> Index:
+    def derive(self, entries: Sequence[IndexedDocument], vectors: Mapping[str, Floats]) -> Index:
         """The state over these entries. What stands here already is taken over; the others must be numbered by this
         vocabulary.
 

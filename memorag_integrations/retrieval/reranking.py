@@ -52,7 +52,7 @@ def rerank(how: Reranking | None, ranking: Ranking) -> Ranking:
     rows, texts = _best(how, ranking)
     if how is None or not texts:
         return ranking
-    return _reordered(ranking, rows, how.model.rerank(ranking.reasons.query, texts), how.model)
+    return _reordered(ranking, rows, how.model.rerank(ranking.provenance.query, texts), how.model)
 
 
 async def arerank(how: Reranking | None, ranking: Ranking) -> Ranking:
@@ -60,7 +60,7 @@ async def arerank(how: Reranking | None, ranking: Ranking) -> Ranking:
     rows, texts = _best(how, ranking)
     if how is None or not texts:
         return ranking
-    return _reordered(ranking, rows, await how.model.arerank(ranking.reasons.query, texts), how.model)
+    return _reordered(ranking, rows, await how.model.arerank(ranking.provenance.query, texts), how.model)
 
 
 def check_scores(scores: object, count: int, name: str) -> Floats:
@@ -116,14 +116,14 @@ def scores_of(back: Sequence[tuple[str, float | None]], count: int, name: str) -
 def _best(how: Reranking | None, ranking: Ranking) -> tuple[NDArray[np.intp], list[str]]:
     """Rows of the best candidates, best first, and their texts."""
     order = np.argsort(-ranking.fused, kind="stable")[: 0 if how is None else how.candidates]
-    return order, [ranking.reasons.candidates.passages[row].text for row in order]
+    return order, [ranking.provenance.candidates.passages[row].text for row in order]
 
 
 def _reordered(ranking: Ranking, rows: NDArray[np.intp], scores: Sequence[float], reranker: Reranker) -> Ranking:
     """The values the best were ranked by, dealt out anew: so a score still tells how far down the ranking a piece is."""
-    found = check_scores(scores, len(rows), type(reranker).__name__)
-    order = rows[np.argsort(-found, kind="stable")]
+    checked = check_scores(scores, len(rows), type(reranker).__name__)
+    order = rows[np.argsort(-checked, kind="stable")]
     fused = ranking.fused.copy()
     fused[order] = ranking.fused[rows]
-    said = {int(row): float(score) for row, score in zip(rows, found, strict=True)}
-    return Ranking(fused, ranking.reasons.reread([int(row) for row in order], said, ranking.fused))
+    scores_by_row = {int(row): float(score) for row, score in zip(rows, checked, strict=True)}
+    return Ranking(fused, ranking.provenance.reranked([int(row) for row in order], scores_by_row, ranking.fused))
