@@ -146,6 +146,7 @@ def activate(signals: Signals, fusion: Fusion) -> Scores:
         terms=signals.terms,
         known_terms=signals.known_terms,
         vector=signals.vector,
+        corpus_bm25=signals.corpus_bm25,
         local=local.astype(np.float32),
         activation=region(local, signals.candidates, fusion).astype(np.float32),
     )
