@@ -29,7 +29,7 @@ from memorag_integrations.documents import GIVEN, Document, Passage
 from memorag_integrations.errors import InputError
 from memorag_integrations.evidence import Evidence
 from memorag_integrations.hosts.precut import Given
-from memorag_integrations.index.documents import Entry
+from memorag_integrations.index.documents import IndexedDocument
 from memorag_integrations.retrieval.reranking import Reranking, scores_of
 from memorag_integrations.scores import Floats
 
@@ -177,7 +177,7 @@ def given_again(passage: Passage) -> Given:
     )
 
 
-def same_hash(entry: Entry, document: Document) -> bool:
+def same_hash(entry: IndexedDocument, document: Document) -> bool:
     """Whether a document that is there, or was when its nodes were cut, is this one by LlamaIndex's hash."""
     if entry.cut == GIVEN:
         digest = _link(entry.passages[0], NodeRelationship.SOURCE).get("hash")

@@ -18,7 +18,7 @@ from ..corpus.state import Corpus
 from ..documents import GIVEN, Document, Passage, read_documents
 from ..engine import MemoRAG
 from ..errors import InputError
-from ..index.documents import Entry
+from ..index.documents import IndexedDocument
 from .precut import Given, put_together
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class _Next:
         taken_documents, taken_passages: Ids of what is not in it any more.
     """
 
-    documents: list[Document | Entry] = field(default_factory=list)
+    documents: list[Document | IndexedDocument] = field(default_factory=list)
     passages: dict[str, list[Passage]] = field(default_factory=dict)
     taken_documents: Sequence[str] = ()
     taken_passages: Sequence[str] = ()
@@ -88,7 +88,7 @@ def put(
         raise InputError("Two pieces have the same id. A node's or chunk's id must be unique in a corpus.")
     state = _Next()
 
-    def wanted(before: Corpus) -> Sequence[Document | Entry]:
+    def wanted(before: Corpus) -> Sequence[Document | IndexedDocument]:
         there = given_passages(before.entries)
         for id in blank:
             if id in there:
@@ -123,7 +123,7 @@ def take_out(
     """
     state = _Next()
 
-    def wanted(before: Corpus) -> Sequence[Document | Entry]:
+    def wanted(before: Corpus) -> Sequence[Document | IndexedDocument]:
         entries = before.entries
         there = given_passages(entries) if pieces else {}
         state.taken_documents = [id for id in documents if id in entries and (whole or entries[id].cut != GIVEN)]
@@ -139,7 +139,7 @@ def take_out(
 def renew(
     memo: MemoRAG,
     documents: Documents,
-    same: Callable[[Entry, Document], bool],
+    same: Callable[[IndexedDocument, Document], bool],
     *,
     progress: bool | Progress = True,
     cancel: threading.Event | None = None,
@@ -157,7 +157,7 @@ def renew(
     """
     every = {document.id: document for document in read_documents(documents)}
 
-    def wanted(before: Corpus) -> list[Document | Entry]:
+    def wanted(before: Corpus) -> list[Document | IndexedDocument]:
         entries = before.entries
         new = {id: one for id, one in every.items() if id not in entries or not same(entries[id], one)}
         check_versions(document for id, document in new.items() if id in entries)
@@ -170,12 +170,12 @@ def renew(
     return memo.edit(wanted, progress=progress, cancel=cancel)
 
 
-def entries_of(memo: MemoRAG) -> Mapping[str, Entry]:
+def entries_of(memo: MemoRAG) -> Mapping[str, IndexedDocument]:
     """The documents there are; none where nothing was memorized yet. Raises InputError for a closed corpus."""
     return memo.live.state_or_empty.entries
 
 
-def given_passages(entries: Mapping[str, Entry]) -> dict[str, Passage]:
+def given_passages(entries: Mapping[str, IndexedDocument]) -> dict[str, Passage]:
     """The passages that a host cut itself, by id."""
     return {p.id: p for entry in entries.values() if entry.cut == GIVEN for p in entry.passages}
 
@@ -210,5 +210,5 @@ def _arrange(state: _Next, before: Corpus, new: Mapping[str, Given], leaving: Se
     state.documents = [*(one for one in there if one is not None), *made.values()]
 
 
-def _id(one: Document | Entry) -> str:
-    return one.document.id if isinstance(one, Entry) else one.id
+def _id(one: Document | IndexedDocument) -> str:
+    return one.document.id if isinstance(one, IndexedDocument) else one.id
