@@ -69,7 +69,8 @@ def qmsum(folder: Path) -> Iterator[Text]:
 
 
 def leval(folder: Path) -> Iterator[Text]:
-    """L-Eval (An et al., 2023): the tasks whose answers are quoted from a text; kept are those that stand in it once.
+    """L-Eval (An et al., 2023): the tasks whose answers are quoted from a text; kept are those of ten characters or
+    more that stand in it once.
 
     The files are JSON lines {"input": text, "instructions": [question, …], "outputs": [answer, …]}.
     """
@@ -80,7 +81,7 @@ def leval(folder: Path) -> Iterator[Text]:
             found = Text(f"{task}-{hashlib.sha1(text.encode()).hexdigest()[:8]}", text)
             for number, (query, answer) in enumerate(zip(item["instructions"], item["outputs"], strict=True)):
                 quoted = answer.strip().rstrip(".")
-                once = len(quoted) >= 4 and text.count(quoted) == 1
+                once = len(quoted) >= 10 and text.count(quoted) == 1
                 found.ask(f"{found.id}-{number}", query, answer, [place_of(quoted, text) if once else None])
             yield found
 
