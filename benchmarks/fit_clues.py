@@ -83,7 +83,7 @@ def measure(
             kinds = [kind for kind, clue in enumerate(clues) if clue.strip()]
             searches = Searches({clues[kind]: pieces(clues[kind]) for kind in kinds})
             texts = [query["query"].strip(), *searches.texts]
-            asked, *told = memo._scores(memo.corpus, texts, memo._embed(texts), None)
+            asked, *told = memo.scores(texts)
             found = {scores.text: scores for scores in told}
             for kind in kinds:
                 scores = found[clues[kind]]
