@@ -84,7 +84,7 @@ def measure(
             kinds = [kind for kind, clue in enumerate(clues) if clue.strip()]
             queries = ClueQueries({clues[kind]: pieces(clues[kind]) for kind in kinds})
             texts = [query["query"].strip(), *queries.texts]
-            query_scores, *clue_scores = memo._scores(memo.corpus, texts, memo._embed(texts), None)
+            query_scores, *clue_scores = memo.scores(texts)
             found = {scores.text: scores for scores in clue_scores}
             for kind in kinds:
                 scores = found[clues[kind]]

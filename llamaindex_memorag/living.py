@@ -10,9 +10,9 @@ from typing import Any
 from llama_index.core.schema import BaseNode
 from llama_index.core.storage.docstore.types import RefDocInfo
 
-from memorag_integrations.changing import off_loop
 from memorag_integrations.corpus.revise import Change
 from memorag_integrations.documents import GIVEN
+from memorag_integrations.drivers import in_thread_cancellable
 from memorag_integrations.engine import MemoRAG
 from memorag_integrations.errors import InputError
 from memorag_integrations.hosts.precut_edits import entries_of, put, renew, take_out
@@ -148,19 +148,19 @@ class LivingIndex:
 
     async def ainsert(self, document: BaseNode, **how: Any) -> Change:
         """`insert` off the event loop. Cancelling the task ends the work and keeps the corpus there was; so do all twins."""
-        return await off_loop(self.insert, document, **how)
+        return await in_thread_cancellable(self.insert, document, **how)
 
     async def ainsert_nodes(self, nodes: Sequence[BaseNode], **how: Any) -> Change:
-        return await off_loop(self.insert_nodes, nodes, **how)
+        return await in_thread_cancellable(self.insert_nodes, nodes, **how)
 
     async def adelete_ref_doc(self, ref_doc_id: str, delete_from_docstore: bool = False, **how: Any) -> Change:
-        return await off_loop(self.delete_ref_doc, ref_doc_id, delete_from_docstore, **how)
+        return await in_thread_cancellable(self.delete_ref_doc, ref_doc_id, delete_from_docstore, **how)
 
     async def adelete_nodes(self, node_ids: Sequence[str], delete_from_docstore: bool = False, **how: Any) -> Change:
-        return await off_loop(self.delete_nodes, node_ids, delete_from_docstore, **how)
+        return await in_thread_cancellable(self.delete_nodes, node_ids, delete_from_docstore, **how)
 
     async def aupdate_ref_doc(self, document: BaseNode, **how: Any) -> Change:
-        return await off_loop(self.update_ref_doc, document, **how)
+        return await in_thread_cancellable(self.update_ref_doc, document, **how)
 
     async def arefresh_ref_docs(self, documents: Sequence[BaseNode], **how: Any) -> list[bool]:
-        return await off_loop(self.refresh_ref_docs, documents, **how)
+        return await in_thread_cancellable(self.refresh_ref_docs, documents, **how)

@@ -19,13 +19,15 @@ from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 
 from memorag_integrations.contracts import Embedder, MemoryModel, Reranker
 from memorag_integrations.corpus.state import Corpus
-from memorag_integrations.engine import MemoRAG, Mode, choose
+from memorag_integrations.engine import MemoRAG
 from memorag_integrations.errors import InputError
 from memorag_integrations.evidence import Evidence
 from memorag_integrations.hosts.precut import put_together
 from memorag_integrations.index.index import Filters
 from memorag_integrations.memories.recall_cache import CachedMemoryModel
+from memorag_integrations.retrieval.query import Mode
 from memorag_integrations.retrieval.reranking import Reranking
+from memorag_integrations.retrieval.selection import Selection
 from memorag_integrations.store.store import exists
 
 from .adapters import app_embed_model, as_embedder, as_reranker, to_documents, to_given, to_node
@@ -69,7 +71,7 @@ class MemoRAGRetriever(LivingIndex, BaseRetriever):
         object_map: dict[str, Any] | None = None,
         verbose: bool = False,
     ) -> None:
-        choose(similarity_top_k, budget, cutoff)
+        Selection.of(similarity_top_k, budget, cutoff)
         self.memo = memo
         self._similarity_top_k = similarity_top_k
         self.budget = budget
@@ -87,7 +89,7 @@ class MemoRAGRetriever(LivingIndex, BaseRetriever):
 
     @similarity_top_k.setter
     def similarity_top_k(self, value: int | None) -> None:
-        choose(value, self.budget, self.cutoff)
+        Selection.of(value, self.budget, self.cutoff)
         self._similarity_top_k = value
 
     # ── from what the app has ─────────────────────────────────────────────────────────────────────────────────────

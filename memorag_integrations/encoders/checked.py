@@ -49,6 +49,11 @@ class CheckedEmbedder:
         self._fingerprint = expected
         self._verified = False
 
+    @classmethod
+    def of(cls, embedder: Embedder | None) -> CheckedEmbedder | None:
+        """The embedder, checked; None for none."""
+        return None if embedder is None else cls(embedder)
+
     @property
     def fingerprint(self) -> EmbedderFingerprint:
         if self._fingerprint is None:

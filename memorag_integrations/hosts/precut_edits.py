@@ -11,11 +11,12 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..changing import Changing, Documents, check_versions
 from ..contracts import Progress
+from ..corpus.edits import Documents, check_versions
 from ..corpus.revise import Change
 from ..corpus.state import Corpus
 from ..documents import GIVEN, Document, Passage, read_documents
+from ..engine import MemoRAG
 from ..errors import InputError
 from ..index.documents import IndexedDocument
 from .precut import Given, put_together
@@ -60,7 +61,7 @@ class _Next:
 
 
 def put(
-    memo: Changing,
+    memo: MemoRAG,
     pieces: Iterable[Given],
     back: Back,
     *,
@@ -97,11 +98,11 @@ def put(
         _arrange(state, before, new, [id for id in new if id in there], back)
         return state.documents
 
-    return memo._change(wanted, state.cut, progress, cancel)
+    return memo.edit(wanted, split=state.cut, progress=progress, cancel=cancel)
 
 
 def take_out(
-    memo: Changing,
+    memo: MemoRAG,
     documents: Collection[str],
     pieces: Collection[str],
     back: Back,
@@ -131,12 +132,12 @@ def take_out(
         gone = set(state.taken_documents)
         return [one for one in state.documents if _id(one) not in gone]
 
-    change = memo._change(wanted, state.cut, progress, cancel)
+    change = memo.edit(wanted, split=state.cut, progress=progress, cancel=cancel)
     return Taken(state.taken_documents, state.taken_passages, change)
 
 
 def renew(
-    memo: Changing,
+    memo: MemoRAG,
     documents: Documents,
     same: Callable[[IndexedDocument, Document], bool],
     *,
@@ -166,12 +167,12 @@ def renew(
             logger.warning("%d documents hold no text and were left out.", len(added) - len(filled))
         return [*(new.get(id, entry) for id, entry in entries.items()), *filled]
 
-    return memo._change(wanted, None, progress, cancel)
+    return memo.edit(wanted, progress=progress, cancel=cancel)
 
 
-def entries_of(memo: Changing) -> Mapping[str, IndexedDocument]:
+def entries_of(memo: MemoRAG) -> Mapping[str, IndexedDocument]:
     """The documents there are; none where nothing was memorized yet. Raises InputError for a closed corpus."""
-    return {} if memo._corpus is None and not memo._closed else memo.corpus.entries
+    return memo.live.state_or_empty.entries
 
 
 def given_passages(entries: Mapping[str, IndexedDocument]) -> dict[str, Passage]:

@@ -47,6 +47,11 @@ class Selection:
         if not 0 <= self.cutoff <= 1:
             raise InputError(f"cutoff must be a score between 0 and 1, found {self.cutoff!r}.")
 
+    @classmethod
+    def of(cls, k: int | None, budget: int | None, cutoff: float = 0.0) -> Selection:
+        """k and budget as given; 5 pieces where neither is."""
+        return cls(5 if k is None and budget is None else k, budget, cutoff)
+
 
 def select(fused: Floats, provenance: Provenance, selection: Selection) -> list[Evidence]:
     """Walk down the ranking until enough is found; what repeats a piece already taken is noted on it instead."""

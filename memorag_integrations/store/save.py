@@ -21,7 +21,7 @@ from ..corpus.state import Corpus
 from ..documents import Document, Passage, Shard, text_hash
 from ..encoders.checked import CheckedEmbedder
 from ..encoders.fingerprint import EmbedderFingerprint
-from ..errors import MemoryModelError, StoreError
+from ..errors import InputError, MemoryModelError, StoreError
 from ..index.bm25 import Vocabulary
 from ..index.documents import IndexedDocument
 from ..index.learned_sparse import pack_weights, unpack_weights
@@ -43,6 +43,17 @@ class Settings:
     fusion: Fusion
     shards: int
     clues: int
+
+    def checked(self) -> Settings:
+        """These settings.
+
+        Raises:
+            InputError: Where `shards` or `clues` is no whole number of at least 1.
+        """
+        for name, value in (("shards", self.shards), ("clues", self.clues)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InputError(f"{name} must be a whole number of at least 1, found {value!r}.")
+        return self
 
 
 @dataclass(frozen=True)
