@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from .answers.writer import Answer, Writer
 from .clues import Usage
-from .contracts import LLM, MemoryModel
+from .contracts import LLM
 from .covering import Covering
 from .errors import InputError, LLMError
 from .evidence import Evidence
@@ -28,7 +28,7 @@ GIVEN_K = 8
 class Answering(Covering):
     """What `MemoRAG` writes, given what it finds. Arguments after the query are those of `retrieve`."""
 
-    memory_model: MemoryModel
+    memory_model: CachedMemoryModel
     meter: UsageMeter
     generator: LLM | Writer | None
 
@@ -46,10 +46,9 @@ class Answering(Covering):
         Raises:
             InputError: Where there is neither.
         """
-        model = self.memory_model.model if isinstance(self.memory_model, CachedMemoryModel) else self.memory_model
-        own, window = getattr(model, "llm", None), getattr(model, "context_window", None)
-        if self.generator is None and own is not None:
-            return Writer(own, context_window=window)
+        model = self.memory_model
+        if self.generator is None and model.llm is not None:
+            return Writer(model.llm, context_window=model.context_window, gate=model.gate)
         generator = self.generator
         if generator is None:
             raise InputError(

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from .clues import Usage
-from .contracts import MemoryModel, SummarizingMemory
 from .corpus.state import Corpus
 from .documents import clean_text
 from .errors import InputError
 from .evidence import Evidence
 from .index.index import Filters
-from .memories.recall_cache import uncached
+from .memories.recall_cache import CachedMemoryModel, as_cached
 from .replies.clue_parsing import parse_list
 from .retrieval import fusion as fusing
 from .retrieval import per_clue_union as union
@@ -41,7 +40,7 @@ MOST_POINTS = 100
 class Covering:
     """What `MemoRAG` finds for many texts."""
 
-    memory_model: MemoryModel
+    memory_model: CachedMemoryModel
     embedder: CheckedEmbedder | None
     fusion: Fusion
 
@@ -125,13 +124,7 @@ class Covering:
             if document_id is None or any(document.id == document_id for document in shard.documents)
         ]
         for memory, _ in corpus.joined(self.memory_model, numbers, len(numbers)):
-            speaker = uncached(memory)
-            if not isinstance(speaker, SummarizingMemory):
-                raise InputError(
-                    f'{type(speaker).__name__} has no language model to name key points. Use method="whole", or a memory '
-                    f"that has one: LLMMemory, GistMemory, LongContextMemory, BeaconMemory."
-                )
-            said = speaker.summarize()
+            said = as_cached(memory).summarize()
             usage += said.usage
             points |= dict.fromkeys(key_points_of(said.text))
         return list(points), usage

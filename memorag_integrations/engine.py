@@ -91,13 +91,7 @@ class MemoRAG(Changing, Answering):
         shards: int = 8,
         clues: int = 10,
     ) -> None:
-        self.memory_model: MemoryModel = registry.memory_by_name(memory) if isinstance(memory, str) else memory
-        if not isinstance(self.memory_model, MemoryModel):
-            raise InputError(
-                f"memory must be a memory model (form, load, fingerprint, capacity, config) or one of "
-                f"{', '.join(sorted(registry.MEMORY_MODELS))}; found {type(memory).__name__}."
-            )
-        self.memory_model = cached(self.memory_model)
+        self.memory_model = cached(registry.memory_by_name(memory) if isinstance(memory, str) else memory)
         for name, value in (("shards", shards), ("clues", clues)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InputError(f"{name} must be a whole number of at least 1, found {value!r}.")
@@ -280,7 +274,7 @@ class MemoRAG(Changing, Answering):
 
     def _recall(self, corpus: Corpus, scores: Scores) -> Recall:
         parts = corpus.route(scores, self.shards, self.memory_model)
-        together = min(len(parts), getattr(self.memory_model, "together", 1))
+        together = min(len(parts), self.memory_model.together)
         if together <= 1:
             return self._merge(scores, [_ask(part) for part in parts])
         with ThreadPoolExecutor(together, thread_name_prefix="memorag-recall") as pool:
@@ -289,9 +283,8 @@ class MemoRAG(Changing, Answering):
 
     async def _arecall(self, corpus: Corpus, scores: Scores) -> Recall:
         parts = await asyncio.to_thread(corpus.route, scores, self.shards, self.memory_model)
-        asked = [part.memory.arecall([scores.text], scores=[part.scores]) for part in parts]
-        recalls = zip(parts, await asyncio.gather(*asked), strict=True)
-        return self._merge(scores, [attributed(recall, part.documents) for part, [recall] in recalls])
+        turns = asyncio.Semaphore(self.memory_model.together)
+        return self._merge(scores, await asyncio.gather(*(_aask(part, turns) for part in parts)))
 
     def _merge(self, scores: Scores, recalls: Sequence[Recall]) -> Recall:
         most = self.clues if len(recalls) <= 1 else MOST_WEIGHED * self.clues
@@ -373,4 +366,10 @@ def check_query(query: str) -> str:
 
 def _ask(part: Part) -> Recall:
     [recall] = part.memory.recall([part.scores.text], scores=[part.scores])
+    return attributed(recall, part.documents)
+
+
+async def _aask(part: Part, turns: asyncio.Semaphore) -> Recall:
+    async with turns:
+        [recall] = await part.memory.arecall([part.scores.text], scores=[part.scores])
     return attributed(recall, part.documents)

@@ -14,6 +14,7 @@ from .answers.writer import Writer
 from .contracts import LLM, Embedder, MemoryModel, Reranker
 from .corpus.state import Corpus
 from .errors import InputError, MemoRAGError, StoreError
+from .memories.recall_cache import CachedMemoryModel
 from .retrieval.reranking import Reranking
 from .store import load as bundle
 from .store import store
@@ -31,7 +32,7 @@ logger = logging.getLogger(__name__)
 class Persisting:
     """What `MemoRAG` keeps on disk."""
 
-    memory_model: MemoryModel
+    memory_model: CachedMemoryModel
     embedder: CheckedEmbedder | None
     splitter: Splitter
     language: str

@@ -8,6 +8,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from ..conformance import conforms
+
 Count = Callable[[str], int]
 
 
@@ -36,4 +38,4 @@ def estimate_tokens(text: str) -> int:
 
 def counter(model: object) -> Count:
     """The model's own `count_tokens`, or the estimate."""
-    return model.count_tokens if isinstance(model, TokenCounter) else estimate_tokens
+    return model.count_tokens if conforms(model, TokenCounter) else estimate_tokens
