@@ -81,7 +81,8 @@ class MemoRAG:
         shards: int = 8,
         clues: int = 10,
     ) -> None:
-        model, checked = cached(registry.memory_model(memory)), CheckedEmbedder.of(resolve_embedder(embedder))
+        model = cached(registry.memory_by_name(memory) if isinstance(memory, str) else memory)
+        checked = CheckedEmbedder.of(resolve_embedder(embedder))
         settings = Settings(passage_size, check_language(language), fusion or Fusion(), shards, clues).checked()
         self._compose(LiveCorpus(settings, model, checked, Splitter(passage_size)), generator, Reranking.of(reranker))
 
