@@ -8,14 +8,16 @@ and the text's: so many occurrences of words are counted, and so many characters
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
 from rapidfuzz.distance import Indel
 from rapidfuzz.fuzz import partial_ratio_alignment
 
-from .word_index import Floats, Int64s, Occurrences, WordIndex, words
+from .word_index import Floats, Occurrences, WordIndex, words
 
 LONGEST = 4000
 """Characters of a clue that are looked for; what follows does not move its place."""
@@ -26,15 +28,20 @@ OCCURRENCES = 1 << 16
 """Occurrences of the clue's words and runs of words that vote; beyond it the most common words have no vote."""
 WINDOWS = 6
 """Most windows of the text that a clue is aligned with."""
+ALIGNED = 3
+"""Of these, the most promising ones in which every range is tried."""
+SHORT = 50_000_000
+"""A clue is aligned character by character where its length squared, by the window's length, is at most this."""
+GRID = 6
+"""Ranges tried along a stretch of the window that is as long as the clue."""
 STEPS = 8
 """Most words tried at either side of an aligned range to make it longer."""
 
-MOST_WORDS = 1500
+MOST_WORDS = 1000
 """Words of a clue that are looked for. In a script without blanks between words, every character is one."""
 
-_ALIGNED = 300_000_000
 _COMPARED = 40_000_000
-_MOST_CHECKS = 32
+_MOST_CHECKS = 28
 _LONG = 1000
 _FEW_WINDOWS = 3
 _FEW_CHECKS = 8
@@ -88,14 +95,16 @@ class Grounder:
             None where nothing better than chance is found (`least`).
         """
         start, end = within or (0, len(self._text))
-        low = int(np.searchsorted(self.index.starts, start))
-        high = int(np.searchsorted(self.index.ends, end, "right"))
+        low = int(np.searchsorted(self.index.starts, np.int32(start)))
+        high = int(np.searchsorted(self.index.ends, np.int32(end), "right"))
         if low >= high or not (target := _Clue(clue, self.index)).forms:
             return None
         votes = self.index.occurrences(target.numbers, low, high, OCCURRENCES)
         if place := self._exact(target, votes, (low, high), (start, end)):
             return place
-        places = [self._align(target, *window) for window in self._windows(target, votes, low, high)]
+        windows = [_Window(target, self.index, *window) for window in self._windows(target, votes, low, high)]
+        windows.sort(key=lambda window: -window.likeness)
+        places = [window.place() for window in windows[:ALIGNED]]
         best = max(places, key=lambda place: (place.score, -place.start), default=None)
         return best if best and best.score >= self._least else None
 
@@ -149,18 +158,6 @@ class Grounder:
         for begin in chosen[: clue.windows]:
             yield max(low, begin - margin), min(high, begin + 2 * width + margin)
 
-    def _align(self, clue: _Clue, low: int, high: int) -> Place:
-        """The range of words in the window [low, high) that is most like the clue."""
-        numbers = self.index.ids[low:high]
-        window = [self.index.forms[number] for number in numbers.tolist()]
-        joined, begins = _joined(window)
-        shared = np.where(np.isin(numbers, clue.numbers), self.index.rarity(numbers), 0.0)
-        ranges = _ranges_of_words(clue, shared)
-        if len(clue.joined) ** 2 * len(joined) * clue.windows <= _ALIGNED:
-            ranges.append(_range_of_characters(clue, joined, begins))
-        first, last, score = _best(clue, window, ranges)
-        return Place(int(self.index.starts[low + first]), int(self.index.ends[low + last]), score)
-
 
 class _Clue:
     """A clue as words, and how rare they are in the text.
@@ -198,62 +195,89 @@ class _Clue:
         if self.forms == place:
             return 1.0
         characters = max(0.0, 2.0 * Indel.normalized_similarity(self.joined, " ".join(place)) - 1.0)
-        found = sum(self._rarity.get(form, 0.0) for form in set(place)) / self._total
+        found = sum(map(self._rarity.__getitem__, self._rarity.keys() & set(place))) / self._total
         return min(0.99, (characters + found) / 2)
 
 
-def _range_of_characters(clue: _Clue, joined: str, begins: Int64s) -> tuple[int, int]:
-    """The first and last word of the window's part that is as long as the clue and most like it, character by character."""
-    alignment = partial_ratio_alignment(clue.joined, joined)
-    assert alignment is not None  # it is None under a score cutoff only
-    first = int(np.searchsorted(begins, alignment.dest_start, "right")) - 1
-    last = int(np.searchsorted(begins, max(alignment.dest_end - 1, alignment.dest_start), "right")) - 1
-    return max(first, 0), max(first, last, 0)
-
-
-def _ranges_of_words(clue: _Clue, shared: Floats) -> list[tuple[int, int]]:
-    """Some ranges of the window's words that share many rare words with the clue, the most promising first.
+class _Window:
+    """A window of the text's words, and the ranges of it that may carry the clue.
 
     Args:
-        shared: For each word of the window, its rarity if the clue holds it, else 0.
+        clue: What is looked for.
+        index: The words of the text.
+        low, high: The window's word positions in the text.
     """
-    length = min(len(clue.forms), len(shared))
-    sums = np.concatenate([[0.0], np.cumsum(shared)])
-    gains = sums[length:] - sums[: len(sums) - length]
-    grid = np.arange(0, len(gains), max(1, length // 6))
-    firsts = [int(np.argmax(gains)), *(int(i) for i in grid[np.argsort(-gains[grid], kind="stable")])]
-    ranges = [_heaviest(shared, clue.mean_rarity), *((first, first + length - 1) for first in firsts)]
-    return ranges[: max(2, clue.checks // 2)]
 
+    def __init__(self, clue: _Clue, index: WordIndex, low: int, high: int) -> None:
+        self._clue, self._index, self._low = clue, index, low
+        numbers = index.ids[low:high]
+        forms = index.forms
+        self._forms = [forms[number] for number in numbers.tolist()]
+        shared = np.where(np.isin(numbers, clue.numbers), index.rarity(numbers), 0.0)
+        self._in_clue = shared > 0
+        self._ranges = {range_: self._likeness(*range_) for range_ in map(self._trimmed, self._promising(shared))}
 
-def _best(clue: _Clue, window: list[str], ranges: list[tuple[int, int]]) -> tuple[int, int, float]:
-    """The range most like the clue, made longer while its score rises, and the score."""
-    trimmed = dict.fromkeys(_trimmed(clue, window, *range_) for range_ in ranges)
-    _, (first, last) = max((clue.likeness(window[a : b + 1]), (a, b)) for a, b in trimmed)
-    return _grown(clue, window, first, last, min(STEPS, clue.checks // 4))
+    @property
+    def likeness(self) -> float:
+        """Of the likest range so far."""
+        return max(self._ranges.values())
 
+    def place(self) -> Place:
+        """The range most like the clue."""
+        joined = " ".join(self._forms)
+        if len(self._clue.joined) ** 2 * len(joined) <= SHORT:
+            range_ = self._trimmed(self._by_characters(joined))
+            self._ranges[range_] = self._likeness(*range_)
+        likest = sorted(self._ranges, key=lambda range_: (-self._ranges[range_], range_))
+        grown = [self._grown(*range_) for range_ in likest[:2]]
+        score, first, last = max(grown, key=lambda result: (result[0], -result[1]))
+        index, low = self._index, self._low
+        return Place(int(index.starts[low + first]), int(index.ends[low + last]), score)
 
-def _trimmed(clue: _Clue, window: list[str], first: int, last: int) -> tuple[int, int]:
-    """The range without words at either end that the clue does not hold."""
-    while first < last and window[first] not in clue:
-        first += 1
-    while last > first and window[last] not in clue:
-        last -= 1
-    return first, last
+    def _likeness(self, first: int, last: int) -> float:
+        return self._clue.likeness(self._forms[first : last + 1])
 
+    def _promising(self, shared: Floats) -> list[tuple[int, int]]:
+        """Ranges that share many rare words with the clue.
 
-def _grown(clue: _Clue, window: list[str], first: int, last: int, steps: int) -> tuple[int, int, float]:
-    """The range made longer while the score rises: the alignment is as long as the clue, its place may be longer."""
-    score = clue.likeness(window[first : last + 1])
-    before = [i for i in range(first - 1, -1, -1) if window[i] in clue][:steps]
-    after = [i for i in range(last + 1, len(window)) if window[i] in clue][:steps]
-    for end in after:
-        if (longer := clue.likeness(window[first : end + 1])) > score:
-            last, score = end, longer
-    for start in before:
-        if (longer := clue.likeness(window[start : last + 1])) > score:
-            first, score = start, longer
-    return first, last, score
+        Args:
+            shared: For each word of the window, its rarity if the clue holds it, else 0.
+        """
+        length = min(len(self._clue.forms), len(shared))
+        sums = np.concatenate([[0.0], np.cumsum(shared)])
+        gains = sums[length:] - sums[: len(sums) - length]
+        grid = np.arange(0, len(gains), max(1, length // GRID))
+        firsts = [int(np.argmax(gains)), *(int(i) for i in grid[np.argsort(-gains[grid], kind="stable")])]
+        ranges = [_heaviest(shared, self._clue.mean_rarity), *((first, first + length - 1) for first in firsts)]
+        return ranges[: max(2, self._clue.checks // 4)]
+
+    def _by_characters(self, joined: str) -> tuple[int, int]:
+        """The range that is as long as the clue and most like it, character by character."""
+        alignment = partial_ratio_alignment(self._clue.joined, joined)
+        assert alignment is not None  # it is None under a score cutoff only
+        begins = list(accumulate((len(form) + 1 for form in self._forms), initial=0))
+        first = bisect_right(begins, alignment.dest_start) - 1
+        last = bisect_right(begins, max(alignment.dest_end - 1, alignment.dest_start)) - 1
+        return first, min(max(first, last), len(self._forms) - 1)
+
+    def _trimmed(self, range_: tuple[int, int]) -> tuple[int, int]:
+        """The range without words at either end that the clue does not hold."""
+        first, last = range_
+        held = np.flatnonzero(self._in_clue[first : last + 1])
+        return (first + int(held[0]), first + int(held[-1])) if len(held) else (last, last)
+
+    def _grown(self, first: int, last: int) -> tuple[float, int, int]:
+        """The range made longer while the score rises: a range is as long as the clue, its place may be longer."""
+        score, steps = self._ranges[first, last], min(STEPS, self._clue.checks // 4)
+        before = np.flatnonzero(self._in_clue[:first])[::-1][:steps]
+        after = last + 1 + np.flatnonzero(self._in_clue[last + 1 :])[:steps]
+        for end in after.tolist():
+            if (longer := self._likeness(first, end)) > score:
+                last, score = end, longer
+        for start in before.tolist():
+            if (longer := self._likeness(start, last)) > score:
+                first, score = start, longer
+        return score, first, last
 
 
 def _heaviest(shared: Floats, cost: float) -> tuple[int, int]:
@@ -274,9 +298,3 @@ def _highest(values: Floats, most: int) -> list[int]:
     else:
         places = np.arange(len(values))
     return [int(place) for place in places[np.lexsort((places, -values[places]))]]
-
-
-def _joined(forms: list[str]) -> tuple[str, Int64s]:
-    """The words as one text, and where each begins in it."""
-    lengths = np.fromiter((len(form) + 1 for form in forms), np.int64, len(forms))
-    return " ".join(forms), np.cumsum(lengths) - lengths
