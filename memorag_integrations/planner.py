@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .beacon.layout import reach
 from .beacon.size import Shape, free_bytes
-from .errors import InputError, MemoryModelError
+from .errors import InputError, MemoryModelError, check_extra
 
 HEADROOM = 1024
 """Tokens kept free behind a text, for a task's prompt and its reply."""
@@ -114,7 +114,9 @@ def plan(
     Raises:
         InputError: For a number of tokens below 1, or ratios below 1.
         MemoryModelError: Where no option will do, with the remedy; or where config.json is not a beacon checkpoint's.
+        MissingExtraError: Without torch and transformers (the `hf` extra).
     """
+    check_extra("A plan", "hf")
     from .decoding.checkpoint import config_alone, pick_device, pick_dtype
 
     if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 1:

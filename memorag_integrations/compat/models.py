@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .. import engine
 from ..decoding.checkpoint import config_alone
 from ..decoding.generation import Sampling
-from ..errors import InputError
+from ..errors import InputError, check_extra
 from ..memories.beacon import BeaconMemory
 from ..memories.kv_llm import CheckpointLLM
 from ..memories.kv_memory import PromptedMemory
@@ -215,6 +215,7 @@ def open_model(
     Raises:
         InputError, MemoryModelError: As `Model`.
     """
+    check_extra("A checkpoint", "hf")
     if load_in_4bit:
         _check_cuda()
     where: dict[str, Any] = {"token": access_token or None, "cache_dir": cache_dir or None}

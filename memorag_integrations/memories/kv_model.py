@@ -21,7 +21,7 @@ from ..decoding.checkpoint import Checkpoint, pick_device, pick_dtype
 from ..decoding.generation import Sampling
 from ..decoding.storage import check_storage
 from ..documents import Shard, clean_text
-from ..errors import InputError, MemoryModelError
+from ..errors import InputError, MemoryModelError, check_extra
 from ..prompts.beacon import LANGUAGES, BeaconPrompts
 from ..prompts.memorag import installed_prompts
 from .base import BaseMemoryModel
@@ -47,6 +47,7 @@ class CheckpointMemoryModel(BaseMemoryModel):
 
     Raises:
         InputError: For settings that make no sense.
+        MissingExtraError: Without torch and transformers (the `hf` extra).
     """
 
     kind: ClassVar[str]
@@ -67,6 +68,7 @@ class CheckpointMemoryModel(BaseMemoryModel):
     sampling: Sampling | Mapping[str, Any] = field(default_factory=Sampling)
 
     def __post_init__(self) -> None:
+        check_extra(type(self).__name__, "hf")
         if not isinstance(self.model_name_or_path, str | Path) or not str(self.model_name_or_path).strip():
             raise InputError(f"Expected a checkpoint's folder or repo id, found {self.model_name_or_path!r}.")
         self.model_name_or_path = str(self.model_name_or_path)

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -161,6 +162,13 @@ class Counting(ScriptedLLM):
         return prompt
 
 
+def send(way: str, llm: ScriptedLLM, chains: list[list[str]], **how: Any) -> None:
+    if way == "sync":
+        ask(llm, chains, max_tokens=None, **how)
+    else:
+        asyncio.run(aask(llm, chains, max_tokens=None, **how))
+
+
 CHAINS = [[f"{chain} {step}" for step in range(3)] for chain in range(6)]
 
 
@@ -198,10 +206,7 @@ def test_a_failed_call_sends_nothing_that_was_waiting(limit: int, way: str) -> N
         gate, llm = PromptGate(limit), Counting(seconds=0.001)
         chains = [["fail"], *([f"later {i}"] for i in range(20))]
         with pytest.raises(LLMError, match="went away"):
-            if way == "sync":
-                ask(llm, chains, max_tokens=None, gate=gate)
-            else:
-                asyncio.run(aask(llm, chains, max_tokens=None, gate=gate))
+            send(way, llm, chains, gate=gate)
         sent = len(llm.prompts)
         assert sent < 2 * limit, "those sent with the one that failed, and those they made room for before"
         time.sleep(0.01)
@@ -216,10 +221,7 @@ def test_a_cancelled_call_sends_nothing_that_was_waiting(way: str) -> None:
     with gate.held(2):  # another call has all slots
         threading.Timer(0.05, cancel.set).start()
         with pytest.raises(Cancelled):
-            if way == "sync":
-                ask(llm, chains, max_tokens=None, gate=gate, cancel=cancel)
-            else:
-                asyncio.run(aask(llm, chains, max_tokens=None, gate=gate, cancel=cancel))
+            send(way, llm, chains, gate=gate, cancel=cancel)
     time.sleep(0.05)
     assert not llm.prompts
     assert free(gate) == 2
@@ -254,7 +256,9 @@ class Batching(Counting):
 def test_a_batch_counts_each_of_its_prompts() -> None:
     gate, llm = PromptGate(3), Batching(seconds=0.005)
     with ThreadPoolExecutor(3) as pool:
-        calls = [pool.submit(ask, llm, CHAINS, max_tokens=None, gate=gate, batch=batch) for batch in (True, False, True)]
+        calls = [
+            pool.submit(ask, llm, CHAINS, max_tokens=None, gate=gate, batch=batch) for batch in (True, False, True)
+        ]
         for call in calls:
             assert [[one.text for one in chain] for chain in call.result(timeout=60)] == CHAINS
     assert llm.most_under_way == 3

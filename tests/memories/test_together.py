@@ -16,7 +16,9 @@ from memorag_integrations.errors import LLMError
 from ..scripted import ScriptedLLM, text_of
 
 DOCUMENTS = [
-    Document("\n\n".join(f"Visitor {i} of harbour {n} bought a lamp, and left in the evening." for i in range(40)), f"d{n}")
+    Document(
+        "\n\n".join(f"Visitor {i} of harbour {n} bought a lamp, and left in the evening." for i in range(40)), f"d{n}"
+    )
     for n in range(8)
 ]
 LIMITS = [1, 2, 3]
