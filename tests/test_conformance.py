@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 if __name__ == "__main__":  # by itself, without the package's dependencies
-    file = Path(__file__).parents[1] / "memorag_integrations" / "conformance.py"
+    file = Path(__file__).parents[1] / "memorag_integrations" / "contracts" / "conformance.py"
     spec = importlib.util.spec_from_file_location("conformance", file)
     assert spec
     assert spec.loader
@@ -20,7 +20,7 @@ if __name__ == "__main__":  # by itself, without the package's dependencies
     spec.loader.exec_module(module)
     conforms, missing_members, protocol_members = module.conforms, module.missing_members, module.protocol_members
 else:
-    from memorag_integrations.conformance import conforms, missing_members, protocol_members
+    from memorag_integrations.contracts.conformance import conforms, missing_members, protocol_members
 
 
 @runtime_checkable

@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..evidence import Evidence
 from ..llms.gate import PromptGate
 from ..llms.scheduling import UsageMeter, aask, ask, check_llm, provider_errors
+from ..memories.recall_cache import CachedMemoryModel
 from ..prompts import Prompts
 from ..replies.clue_parsing import strip_thoughts
 from ..text.tokens import counter
@@ -177,3 +178,19 @@ class Writer:
 
 def _written(completion: Completion, evidence: Sequence[Evidence] = (), usage: Usage | None = None) -> Answer:
     return Answer(strip_thoughts(completion.text)[0].strip(), evidence, completion.usage + (usage or Usage()))
+
+
+def writer_for(generator: LLM | Writer | None, model: CachedMemoryModel) -> Writer:
+    """What writes: the generator, else the language model of the memory model.
+
+    Raises:
+        InputError: Where there is neither.
+    """
+    if generator is None and model.llm is not None:
+        return Writer(model.llm, context_window=model.context_window, gate=model.gate)
+    if generator is None:
+        raise InputError(
+            "An answer needs a language model, and the memory has none of its own. Pass one: MemoRAG(generator=llm) "
+            "or load(…, generator=llm), or use retrieve(query) for the evidence alone."
+        )
+    return generator if isinstance(generator, Writer) else Writer(generator)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..clues import Completion, Usage
-from ..conformance import conforms
 from ..contracts import LLM
+from ..contracts.conformance import conforms
 from ..errors import InputError, LLMError
 from ..text.tokens import estimate_tokens
 

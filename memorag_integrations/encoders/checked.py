@@ -11,8 +11,8 @@ from typing import Literal
 
 import numpy as np
 
-from ..conformance import conforms
 from ..contracts import Embedder, LexicalEmbedder, Progress
+from ..contracts.conformance import conforms
 from ..documents import text_hash
 from ..errors import Cancelled, EmbedderError
 from ..scores import Floats, LexicalWeights
@@ -49,6 +49,11 @@ class CheckedEmbedder:
         self._asking = threading.Lock()
         self._fingerprint = expected
         self._verified = False
+
+    @classmethod
+    def of(cls, embedder: Embedder | None) -> CheckedEmbedder | None:
+        """The embedder, checked; None for none."""
+        return None if embedder is None else cls(embedder)
 
     @property
     def fingerprint(self) -> EmbedderFingerprint:

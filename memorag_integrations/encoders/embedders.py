@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from .. import registry
-from ..conformance import conforms
 from ..contracts import Config, Embedder
+from ..contracts.conformance import conforms
 from ..errors import EmbedderError, InputError, MissingExtraError, check_extra
 from ..scores import Floats
 from .bge_m3 import BGE_M3, BGEM3Embedder

@@ -7,8 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
-from ..conformance import conforms
 from ..contracts import Reranker
+from ..contracts.conformance import conforms
 from ..errors import InputError, check_extra
 from .flagembedding import M3, CrossEncoder, Preparing, is_m3_folder, load_cross_encoder, load_m3
 

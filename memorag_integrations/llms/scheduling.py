@@ -16,8 +16,8 @@ from functools import partial
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from ..clues import Completion, Usage
-from ..conformance import conforms, missing_members
 from ..contracts import LLM
+from ..contracts.conformance import conforms, missing_members
 from ..errors import InputError, LLMError, MemoRAGError
 from .gate import POLL, PromptGate, Ticket, check_cancel
 

@@ -19,8 +19,8 @@ import numpy as np
 import xxhash
 
 from ..clues import Completion, Usage
-from ..conformance import conforms, missing_members
 from ..contracts import LLM, Config, Memory, MemoryModel, Progress
+from ..contracts.conformance import conforms, missing_members
 from ..documents import Shard, clean_text
 from ..errors import Cancelled, InputError, MemoryModelError
 from ..llms.gate import PromptGate
@@ -128,7 +128,7 @@ def hash_of_scores(scores: Scores | None) -> str | None:
         return None
     digest = xxhash.xxh3_128()
     candidates = scores.candidates
-    arrays = (scores.bm25, scores.dense, scores.own, scores.activation, scores.vector)
+    arrays = (scores.bm25, scores.dense, scores.local, scores.activation, scores.vector)
     for array in (*arrays, candidates.document, candidates.centre):
         digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
         digest.update(b"|")

@@ -13,8 +13,8 @@ import pytest
 
 from memorag_integrations import Clue, Document, MemoRAG, Recall, Usage
 from memorag_integrations.clues import Completion
-from memorag_integrations.conformance import missing_members
 from memorag_integrations.contracts import Memory, MemoryModel
+from memorag_integrations.contracts.conformance import missing_members
 from memorag_integrations.documents import Shard
 from memorag_integrations.errors import InputError, MemoryModelError
 from memorag_integrations.memories.activation import ActivationMemoryModel
@@ -261,9 +261,9 @@ def changes() -> dict[str, Callable[[Scores], Scores]]:
     return {
         "fewer documents": lambda scores: scores.of_documents({"minutes"}),
         "bm25": lambda scores: replace(scores, bm25=scores.bm25 + 1),
-        "dense": lambda scores: replace(scores, dense=scores.own),
-        "own": lambda scores: replace(scores, own=scores.own + 1),
-        "activation": lambda scores: replace(scores, activation=scores.own[::-1]),
+        "dense": lambda scores: replace(scores, dense=scores.local),
+        "local": lambda scores: replace(scores, local=scores.local + 1),
+        "activation": lambda scores: replace(scores, activation=scores.local[::-1]),
         "text": lambda scores: replace(scores, text="another"),
         "terms": lambda scores: replace(scores, terms={3: 0.5}),
         "known terms": lambda scores: replace(scores, known_terms=0.5),

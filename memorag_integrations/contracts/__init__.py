@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from .clues import Completion, Recall
-from .documents import Passage, Shard
-from .scores import Floats, LexicalWeights, Scores
+from ..clues import Completion, Recall
+from ..documents import Passage, Shard
+from ..scores import Floats, LexicalWeights, Scores
 
 Config = Mapping[str, Any]
 """Settings in JSON from which `registry.build` makes the same object again."""
