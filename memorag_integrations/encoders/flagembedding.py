@@ -262,7 +262,7 @@ def check_length(max_length: int | None, limit: int, name: str, error: type[Memo
 
 def _load(kind: type[Any], model: str, device: str | None, error: type[MemoRAGError]) -> Any:
     check_extra(f"The model {model!r}", "bge")
-    where, folder = pick_device(device, error), find_folder(model, error).resolve()
+    where, folder = pick_device(device, error), find_folder(model, error).path.resolve()
     with _loading_lock:
         found = _loaded.get((kind.__name__, folder, where))
         if found is None:
