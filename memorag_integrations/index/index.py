@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
 from ..scores import Candidates, Floats, Signals
 from ..text import terms as analysis
 from .bm25 import Row, TermIndex, Vocabulary
 from .documents import IndexedDocument
+from .filters import Filters as Filters
+from .filters import filter_predicate
 from .vectors import VectorIndex
-
-Filters = Mapping[str, Any] | Callable[[Mapping[str, Any]], bool]
-"""Which passages may compete: {key: value, or a list of allowed values} of their metadata, or a predicate over it."""
 
 EVERYTHING = 50_000
 """Passages up to which each is a candidate for every query; above it, the best of each signal pick documents."""
@@ -237,18 +234,5 @@ class Index:
         """Rows of the passages that may compete, rising; None for all."""
         if filters is None:
             return None
-        accept = filters if callable(filters) else _equality(filters)
+        accept = filter_predicate(filters)
         return np.flatnonzero(np.array([bool(accept(passage.metadata)) for passage in self.passages], dtype=bool))
-
-
-def _equality(filters: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], bool]:
-    if not isinstance(filters, Mapping):
-        raise InputError(
-            f"filters must be a mapping from metadata keys to values, or a function of the metadata that says yes or "
-            f"no; found {type(filters).__name__}."
-        )
-    wanted = {
-        key: list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
-        for key, value in filters.items()
-    }
-    return lambda metadata: all(key in metadata and metadata[key] in values for key, values in wanted.items())

@@ -20,7 +20,7 @@ from ..encoders.fingerprint import EmbedderFingerprint
 from ..errors import MemoryModelError, StoreError
 from ..index.bm25 import Vocabulary
 from ..index.documents import IndexedDocument
-from ..memories.recall_cache import cached
+from ..memories.recall_cache import CachedMemoryModel, cached
 from ..progress import silent
 from ..retrieval.fusion import Fusion
 from ..scores import Floats
@@ -67,7 +67,7 @@ class LoadedCorpus:
     """A corpus as it was loaded from a store, with its settings and models, and the store's generation."""
 
     settings: Settings
-    memory_model: MemoryModel
+    memory_model: CachedMemoryModel
     embedder: CheckedEmbedder | None
     corpus: Corpus
     generation: int
@@ -98,7 +98,7 @@ def load_corpus(
     models = open_models(store, state, embedder, model)
     artifacts = models.artifacts
     corpus, generation = restore_latest(artifacts, state, Corpus.empty(artifacts.embedder is not None))
-    return LoadedCorpus(models.settings, artifacts.model, artifacts.embedder, corpus, generation)
+    return LoadedCorpus(models.settings, cached(artifacts.model), artifacts.embedder, corpus, generation)
 
 
 def open_models(

@@ -12,6 +12,8 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from ..text.metadata import decode_metadata, encode_metadata
+
 Value = str | bytes | int | float | None
 
 
@@ -132,7 +134,7 @@ def unpack_terms(row: DocumentRow, number: Callable[[Sequence[str]], NDArray[np.
 
 
 def to_json(value: Mapping[str, Any] | None) -> str | None:
-    return None if value is None else json.dumps(dict(value))
+    return None if value is None else json.dumps(encode_metadata(value, "a document or passage"))
 
 
 def from_json(stored: str) -> dict[str, Any]:
@@ -140,7 +142,7 @@ def from_json(stored: str) -> dict[str, Any]:
     value = json.loads(stored)
     if not isinstance(value, dict):
         raise TypeError(f"expected a mapping, found {stored[:80]}")
-    return value
+    return decode_metadata(value)
 
 
 def _width(terms: int) -> str:
