@@ -22,7 +22,7 @@ from memorag_integrations.corpus.state import Corpus
 from memorag_integrations.engine import MemoRAG
 from memorag_integrations.errors import InputError
 from memorag_integrations.evidence import Evidence
-from memorag_integrations.hosts.precut import put_together
+from memorag_integrations.hosts.precut import assemble_documents
 from memorag_integrations.index.index import Filters
 from memorag_integrations.memories.recall_cache import CachedMemoryModel
 from memorag_integrations.retrieval.query import Mode
@@ -30,9 +30,9 @@ from memorag_integrations.retrieval.reranking import Reranking
 from memorag_integrations.retrieval.selection import Selection
 from memorag_integrations.store.store import exists
 
-from .adapters import app_embed_model, as_embedder, as_reranker, to_documents, to_given, to_node
+from .adapters import app_embed_model, as_embedder, as_reranker, to_documents, to_node, to_precut_passages
 from .indexes import index_embed_model, index_nodes, index_vectors
-from .living import LivingIndex
+from .live_index import LiveIndex
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ FROM_APP = "app"
 """Stands for: the embedding model the app has set in `Settings`, or none."""
 
 
-class MemoRAGRetriever(LivingIndex, BaseRetriever):
+class MemoRAGRetriever(LiveIndex, BaseRetriever):
     """Memory-guided retrieval behind LlamaIndex's retriever interface, over a corpus that may change as an index does.
 
     Args:
@@ -307,7 +307,7 @@ def _engine(
 
 
 def _memorize_nodes(memo: MemoRAG, nodes: Sequence[BaseNode], show_progress: bool) -> None:
-    documents, passages = put_together(to_given(nodes))
+    documents, passages = assemble_documents(to_precut_passages(nodes))
     memo.memorize(documents, split=lambda document: passages[document.id], progress=show_progress)
 
 

@@ -87,11 +87,11 @@ class MemoRAG:
 
     def _compose(self, live: LiveCorpus, generator: LLM | Writer | None, reranking: Reranking | None) -> None:
         """Put the parts together; `load` and `open` do it again with what a store holds."""
-        self.live, self.generator, self.meter = live, generator, UsageMeter()
-        given = live.settings
-        self.pipeline = Pipeline(
-            live.memory_model, live.embedder, reranking, given.fusion, given.shards, given.clues, self.meter
-        )
+        self.live, self.generator, self.reranking, self.meter = live, generator, reranking, UsageMeter()
+        self.memory_model, self.embedder, self.splitter = live.memory_model, live.embedder, live.splitter
+        self.settings, self.fusion = live.settings, live.settings.fusion
+        limits = live.settings.shards, live.settings.clues
+        self.pipeline = Pipeline(self.memory_model, self.embedder, reranking, self.fusion, *limits, self.meter)
 
     @classmethod
     def _over(cls, live: LiveCorpus, generator: LLM | Writer | None, reranking: Reranking | None) -> Self:
@@ -108,18 +108,6 @@ class MemoRAG:
             InputError: Where nothing was yet.
         """
         return self.live.current
-
-    @property
-    def memory_model(self) -> MemoryModel:
-        return self.live.memory_model
-
-    @property
-    def embedder(self) -> CheckedEmbedder | None:
-        return self.live.embedder
-
-    @property
-    def fusion(self) -> Fusion:
-        return self.live.settings.fusion
 
     # ── documents → memory + index ────────────────────────────────────────────────────────────────────────────────
 

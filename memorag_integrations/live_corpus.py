@@ -20,7 +20,7 @@ from .encoders.checked import CheckedEmbedder
 from .errors import InputError, MemoRAGError, StoreError
 from .progress import reporting
 from .store import load as bundle
-from .store.save import Settings, Shelf, commit, describe, seals_of
+from .store.save import Settings, StoreArtifacts, checksums_of, commit, describe
 from .store.store import Store, check_target, exists
 
 logger = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class LiveCorpus:
         """
         with self._lock, reporting(progress) as report:
             target = self._target(save_dir)
-            artifacts = None if target is None else Shelf(target, self.memory_model, self.embedder)
+            artifacts = None if target is None else StoreArtifacts(target, self.memory_model, self.embedder)
             if target is not None:
                 target.prepare(self._description())
             language = self.settings.language
@@ -139,7 +139,7 @@ class LiveCorpus:
             )
         return target
 
-    def _committed(self, artifacts: Shelf, before: Corpus, corpus: Corpus, change: Change) -> bool:
+    def _committed(self, artifacts: StoreArtifacts, before: Corpus, corpus: Corpus, change: Change) -> bool:
         """Whether the store now holds `corpus`; False where another process changed the store meanwhile."""
         expected = self.source[1] if self.home is not None and self.source is not None else None
         same = not change and list(before.entries) == list(corpus.entries)
@@ -163,7 +163,7 @@ class LiveCorpus:
             target, corpus = Store(folder, wait), self.current
             target.prepare(self._description())
             expected = self.source[1] if self.source is not None and self.source[0] == folder.resolve() else None
-            artifacts = Shelf(target, self.memory_model, self.embedder)
+            artifacts = StoreArtifacts(target, self.memory_model, self.embedder)
             generation = commit(artifacts, corpus, self.settings, expected)
             if generation is None:
                 raise StoreError(
@@ -256,8 +256,8 @@ class LiveCorpus:
         if home.generation() == generation:
             return False
         before = self.state_or_empty
-        stored = home.read(seals_of(before))
-        self.state, found = bundle.restored(Shelf(home, self.memory_model, self.embedder), stored, before)
+        stored = home.read(checksums_of(before))
+        self.state, found = bundle.restored(StoreArtifacts(home, self.memory_model, self.embedder), stored, before)
         self.source = (folder, found)
         return True
 

@@ -13,28 +13,26 @@ from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
-import numpy as np
-
 from .answers.key_points import HITS, name_key_points
 from .answers.writer import Answer, Writer
 from .clues import Recall, Usage, attributed, merge_recalls
 from .contracts import MemoryModel, Reranker
-from .corpus.state import Corpus, Part
+from .corpus.state import Corpus, RoutedMemory
 from .drivers import Steps, gather
 from .encoders.checked import CheckedEmbedder
 from .errors import InputError, LLMError
 from .evidence import Evidence
-from .index import learned_sparse
 from .index.index import Filters
 from .llms.scheduling import UsageMeter
 from .retrieval import fusion, per_clue_union
 from .retrieval.baselines import rank_baseline
-from .retrieval.clue_search import MOST_WEIGHED, Searches, best
+from .retrieval.clue_search import MOST_WEIGHED, ClueQueries, keep_heaviest
 from .retrieval.fusion import Fusion
 from .retrieval.multi_query import EachMode, check_each_mode, check_texts, leads_to, rank_each
-from .retrieval.provenance import Ranking, Reasons
+from .retrieval.provenance import Provenance, Ranking
 from .retrieval.query import GUIDED, Mode, Query
 from .retrieval.reranking import Reranking, best_rows, reorder
+from .retrieval.scoring import Scorer
 from .retrieval.selection import Selection, merge_neighbours, select
 from .scores import Floats, Scores
 
@@ -70,7 +68,7 @@ class Ask:
         together: Most memories asked at once by threads. How many prompts are under way is the memory model's to say.
     """
 
-    parts: Sequence[Part]
+    parts: Sequence[RoutedMemory]
     together: int = 1
 
     def run(self) -> list[Recall]:
@@ -115,12 +113,12 @@ class Write:
         return await self.writer.awrite(self.prompt, self.evidence, self.usage)
 
 
-def _recall(part: Part) -> Recall:
+def _recall(part: RoutedMemory) -> Recall:
     [recall] = part.memory.recall([part.scores.text], scores=[part.scores])
     return attributed(recall, part.documents)
 
 
-async def _arecall(part: Part) -> Recall:
+async def _arecall(part: RoutedMemory) -> Recall:
     [recall] = await part.memory.arecall([part.scores.text], scores=[part.scores])
     return attributed(recall, part.documents)
 
@@ -156,7 +154,7 @@ class Pipeline:
         """The evidence for a query, best first; evidence that touches in its document becomes one piece with `merge`."""
         ranking = yield from self.rank(corpus, query)
         _warn_if_nothing_matches(ranking)
-        evidence = select(ranking.fused, ranking.reasons, selection)
+        evidence = select(ranking.fused, ranking.provenance, selection)
         return merge_neighbours(evidence, corpus.texts) if merge else evidence
 
     def rank(self, corpus: Corpus, query: Query) -> Steps[Ranking]:
@@ -184,8 +182,8 @@ class Pipeline:
         if len(recall.clues) <= self.clues or not texts:
             return replace(recall, clues=recall.clues[: self.clues])
         query_scores, *clue_scores = yield from self.clue_scores(corpus, scores, texts, query.filters)
-        leads = Searches.of(recall).leads(query_scores, clue_scores, recall, self.clues)
-        return best(recall, leads, self.clues)
+        weighted = ClueQueries.of(recall).weigh(query_scores, clue_scores, recall, self.clues)
+        return keep_heaviest(recall, weighted, self.clues)
 
     def retrieve_each(
         self, corpus: Corpus, texts: Sequence[str], selection: Selection, mode: EachMode, filters: Filters | None
@@ -195,45 +193,39 @@ class Pipeline:
         check_each_mode(mode, self.embedder is not None)
         scores = yield from self.scores(corpus, unique, filters)
         ranking = rank_each(scores, self.fusion, mode)
-        return select(ranking.fused, ranking.reasons, selection)
+        return select(ranking.fused, ranking.provenance, selection)
 
     # ── its steps ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def scores(self, corpus: Corpus, texts: Sequence[str], filters: Filters | None = None) -> Steps[list[Scores]]:
         """What the index says of each text, all over the same candidates."""
         vectors = yield from self._embed(texts)
-        return self._activate(corpus, texts, vectors, filters)
+        return self.scorer.score(corpus.index, texts, vectors, filters)
 
     def query_scores(
         self, corpus: Corpus, text: str, filters: Filters | None = None, *, dense: bool = True
     ) -> Steps[Scores]:
         """What the index says of a query; by terms alone without `dense`."""
         vectors = (yield from self._embed([text])) if dense else None
-        [scores] = self._activate(corpus, [text], vectors, filters)
+        [scores] = self.scorer.score(corpus.index, [text], vectors, filters)
         return scores
 
     def clue_scores(
         self, corpus: Corpus, query: Scores, clues: Sequence[str], filters: Filters | None = None
     ) -> Steps[list[Scores]]:
         """The query's scores, then those of each clue, over the candidates that any of them picks."""
-        if not clues:
-            return [query]
-        vectors = yield from self._embed(clues)
-        if vectors is not None and query.vector is not None:
-            vectors = np.vstack([query.vector[None], vectors])
-        return self._activate(corpus, [query.text, *clues], vectors, filters)
+        vectors = (yield from self._embed(clues)) if clues else None
+        return self.scorer.score_clues(corpus.index, query, clues, vectors, filters)
+
+    @property
+    def scorer(self) -> Scorer:
+        return Scorer(self.embedder, self.fusion)
 
     def _embed(self, texts: Sequence[str]) -> Steps[Floats | None]:
         if self.embedder is None:
             return None
         vectors: Floats = yield Embed(self.embedder, texts)
         return vectors
-
-    def _activate(
-        self, corpus: Corpus, texts: Sequence[str], vectors: Floats | None, filters: Filters | None
-    ) -> list[Scores]:
-        signals = learned_sparse.join(corpus.index.signals(texts, vectors, filters), self.embedder)
-        return [fusion.activate(one, self.fusion) for one in signals]
 
     def _ask(self, corpus: Corpus, scores: Scores) -> Steps[Recall]:
         """The clues of the memories that the query's scores lead to."""
@@ -250,10 +242,10 @@ class Pipeline:
         if mode == "per-clue-union":
             return per_clue_union.rank_union(scores)
         query, *clues = scores
-        leads = Searches.of(recall).leads(query, clues, recall, self.clues)
-        weights = [lead.weight for lead in leads]
-        fused = fusion.rank(query, leads, self.fusion)
-        return Ranking(fused, Reasons(query, [lead.clue for lead in leads], weights, best(recall, leads, self.clues)))
+        weighted = ClueQueries.of(recall).weigh(query, clues, recall, self.clues)
+        fused = fusion.rank(query, weighted, self.fusion)
+        weights, heaviest = [clue.weight for clue in weighted], keep_heaviest(recall, weighted, self.clues)
+        return Ranking(fused, Provenance(query, [clue.scores for clue in weighted], weights, heaviest))
 
     def _rerank(self, ranking: Ranking) -> Steps[Ranking]:
         """The ranking with its best passages in the reranker's order."""
@@ -262,8 +254,8 @@ class Pipeline:
         rows = best_rows(self.reranking, ranking)
         if not len(rows):
             return ranking
-        reranker, passages = self.reranking.model, ranking.reasons.candidates.passages
-        scores = yield Rerank(reranker, ranking.reasons.query, [passages[row].text for row in rows])
+        reranker, passages = self.reranking.model, ranking.provenance.candidates.passages
+        scores = yield Rerank(reranker, ranking.provenance.query, [passages[row].text for row in rows])
         return reorder(ranking, rows, scores, type(reranker).__name__)
 
     # ── evidence → answer, texts → summary ────────────────────────────────────────────────────────────────────────
@@ -326,7 +318,7 @@ class Pipeline:
             leading = [one for one in scores if leads_to(one, self.fusion, document_id)] or scores
             scores = [one.of_documents({document_id}) for one in leading]
         ranking = rank_each(scores, self.fusion, "memorag")
-        evidence = select(ranking.fused, ranking.reasons, Selection(HITS * len(scores)))
+        evidence = select(ranking.fused, ranking.provenance, Selection(HITS * len(scores)))
         return [one.text for one in scores], evidence
 
 
@@ -334,11 +326,11 @@ def texts_to_search(recall: Recall, mode: Mode = "memorag") -> list[str]:
     """Each text to search for beside the query, once. None where the clues are peaks of the query's own scores."""
     if mode == "per-clue-union":
         return per_clue_union.searched(recall)
-    return Searches.of(recall).texts
+    return ClueQueries.of(recall).texts
 
 
 def _warn_if_nothing_matches(ranking: Ranking) -> None:
-    if ranking.reasons.candidates.passages and not ranking.reasons.any:
+    if ranking.provenance.candidates.passages and not ranking.provenance.any:
         logger.warning(
             "No term of the query occurs in the corpus (is it in another language?), so the evidence is no better than "
             "any other. An embedder finds by meaning: MemoRAG(embedder=…)."

@@ -18,7 +18,7 @@ from ..corpus.splitter import Splitter
 from ..documents import clean_text
 from ..errors import InputError, LLMError
 from ..evidence import Evidence
-from ..retrieval import per_clue_union as union
+from ..retrieval import per_clue_union
 from ..retrieval.query import check_query
 from ..text.tokens import counter
 from .arguments import Retrieval, as_document, check_count, check_prompt, check_switch
@@ -146,7 +146,7 @@ class Pipeline:
 
     def _evidence(self, query: str, recall: Recall) -> list[Evidence]:
         """For the query and its clues: of the union all there is, of ours as many pieces as that could hold."""
-        most = self.ret_hit * (1 + len(union.searched(recall)))
+        most = self.ret_hit * (1 + len(per_clue_union.searched(recall)))
         return self._hits(self.memo.retrieve(query, most, mode=self.retrieval, recall=recall))
 
     def _each(self, clues: Sequence[str]) -> list[Evidence]:

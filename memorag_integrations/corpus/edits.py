@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ..documents import Document, read_documents
 from ..errors import InputError
-from ..index.documents import Entry
+from ..index.documents import IndexedDocument
 from .revise import with_text
 from .state import Corpus
 
 Documents = str | Document | Iterable[str | Document]
 """One text, one document, or any iterable of these."""
 
-Edit = Callable[[Corpus], Sequence[Document | Entry]]
+Edit = Callable[[Corpus], Sequence[Document | IndexedDocument]]
 """All documents of the next state, in its order; those that stay as they are may be given as the corpus holds them.
 
 It is called again where another process changed the store meanwhile, so it must not change anything itself.
@@ -38,7 +38,7 @@ def add(documents: Documents) -> Edit:
     """
     new = with_text(list(read_documents(documents)))
 
-    def edit(corpus: Corpus) -> list[Document | Entry]:
+    def edit(corpus: Corpus) -> list[Document | IndexedDocument]:
         for document in new:
             if document.id in corpus.entries:
                 raise InputError(
@@ -59,7 +59,7 @@ def replace(documents: Documents) -> Edit:
     new = {document.id: document for document in read_documents(documents)}
     check_versions(new.values())
 
-    def edit(corpus: Corpus) -> list[Document | Entry]:
+    def edit(corpus: Corpus) -> list[Document | IndexedDocument]:
         check_present(new, corpus)
         return [new.get(id, entry) for id, entry in corpus.entries.items()]
 
@@ -72,7 +72,7 @@ def upsert(documents: Documents) -> Edit:
     blank = [document for document in every if not document.text.strip()]
     new = {document.id: document for document in every if document.text.strip()}
 
-    def edit(corpus: Corpus) -> list[Document | Entry]:
+    def edit(corpus: Corpus) -> list[Document | IndexedDocument]:
         check_versions(document for document in blank if document.id in corpus.entries)
         with_text(every)
         versions = [new.get(id, entry) for id, entry in corpus.entries.items()]
@@ -85,7 +85,7 @@ def delete(ids: str | Iterable[str]) -> Edit:
     """The documents with these ids go; an id that is not there is refused, and none goes then."""
     leaving = dict.fromkeys([ids] if isinstance(ids, str) else ids)
 
-    def edit(corpus: Corpus) -> list[Document | Entry]:
+    def edit(corpus: Corpus) -> list[Document | IndexedDocument]:
         check_present(leaving, corpus)
         return [entry for id, entry in corpus.entries.items() if id not in leaving]
 

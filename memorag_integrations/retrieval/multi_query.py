@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..scores import Scores
 from . import fusion, per_clue_union
 from .fusion import Fusion
-from .provenance import Ranking, Reasons
+from .provenance import Provenance, Ranking
 
 EachMode = Literal["memorag", "per-clue-union"]
 """How to rank for each text: as `retrieve` does for a query without clues, or by vectors alone."""
@@ -50,9 +50,9 @@ def rank_each(scores: Sequence[Scores], settings: Fusion, mode: EachMode) -> Ran
         mode: See `EachMode`.
     """
     if mode == "per-clue-union":
-        return per_clue_union.rank_union(scores, asked=scores[0].text)
+        return per_clue_union.rank_union(scores, query_name=scores[0].text)
     fused = per_clue_union.round_robin([fusion.rank(one, [], settings) for one in scores])
-    return Ranking(fused, Reasons(scores[0], scores[1:], [1.0] * (len(scores) - 1), asked=scores[0].text))
+    return Ranking(fused, Provenance(scores[0], scores[1:], [1.0] * (len(scores) - 1), query_name=scores[0].text))
 
 
 def leads_to(scores: Scores, settings: Fusion, document_id: str) -> bool:

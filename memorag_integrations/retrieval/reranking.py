@@ -116,5 +116,5 @@ def reorder(ranking: Ranking, rows: NDArray[np.intp], scores: object, name: str)
     order = rows[np.argsort(-checked, kind="stable")]
     fused = ranking.fused.copy()
     fused[order] = ranking.fused[rows]
-    by_row = {int(row): float(score) for row, score in zip(rows, checked, strict=True)}
-    return Ranking(fused, ranking.reasons.reread([int(row) for row in order], by_row, ranking.fused))
+    scores_by_row = {int(row): float(score) for row, score in zip(rows, checked, strict=True)}
+    return Ranking(fused, ranking.provenance.reranked([int(row) for row in order], scores_by_row, ranking.fused))
