@@ -242,7 +242,7 @@ def work(scratch: Path, pipe: Connection) -> None:
     import sentence_transformers  # noqa: F401  what is imported late is imported now
 
     for base in ("gist", "plain", "dense", "format1"):
-        store = scratch / f"warm {base}"
+        store = Path(tempfile.mkdtemp(dir=scratch)) / "store"
         shutil.copytree(scratch / "sound" / base, store)
         for name, door in DOORS.items():
             if (base, name) != ("format1", "repair"):  # it says: change it once
