@@ -24,7 +24,6 @@ from memorag_integrations.errors import InputError
 from memorag_integrations.evidence import Evidence
 from memorag_integrations.hosts.precut import assemble_documents
 from memorag_integrations.index.index import Filters
-from memorag_integrations.memories.recall_cache import CachedMemoryModel
 from memorag_integrations.retrieval.query import Mode
 from memorag_integrations.retrieval.reranking import Reranking
 from memorag_integrations.retrieval.selection import Selection
@@ -265,8 +264,7 @@ class MemoRAGRetriever(LiveIndex, BaseRetriever):
 
     def _get_prompt_modules(self) -> dict[str, PromptMixin]:
         """The memory's prompts are the retriever's under "memory:…", where it is one of `llamaindex_memorag`'s own."""
-        model = self.memo.memory_model
-        model = model.model if isinstance(model, CachedMemoryModel) else model
+        model = self.memo.memory_model.model
         return {"memory": model} if isinstance(model, PromptMixin) else {}
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:

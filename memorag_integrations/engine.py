@@ -81,7 +81,8 @@ class MemoRAG:
         shards: int = 8,
         clues: int = 10,
     ) -> None:
-        model, checked = cached(registry.memory_model(memory)), CheckedEmbedder.of(resolve_embedder(embedder))
+        model = cached(registry.memory_by_name(memory) if isinstance(memory, str) else memory)
+        checked = CheckedEmbedder.of(resolve_embedder(embedder))
         settings = Settings(passage_size, check_language(language), fusion or Fusion(), shards, clues).checked()
         self._compose(LiveCorpus(settings, model, checked, Splitter(passage_size)), generator, Reranking.of(reranker))
 
@@ -89,9 +90,11 @@ class MemoRAG:
         """Put the parts together; `load` and `open` do it again with what a store holds."""
         self.live, self.generator, self.reranking, self.meter = live, generator, reranking, UsageMeter()
         self.memory_model, self.embedder, self.splitter = live.memory_model, live.embedder, live.splitter
-        self.settings, self.fusion = live.settings, live.settings.fusion
-        limits = live.settings.shards, live.settings.clues
-        self.pipeline = Pipeline(self.memory_model, self.embedder, reranking, self.fusion, *limits, self.meter)
+        self.language, self.fusion = live.settings.language, live.settings.fusion
+        self.shards, self.clues = live.settings.shards, live.settings.clues
+        self.pipeline = Pipeline(
+            self.memory_model, self.embedder, reranking, self.fusion, self.shards, self.clues, self.meter
+        )
 
     @classmethod
     def _over(cls, live: LiveCorpus, generator: LLM | Writer | None, reranking: Reranking | None) -> Self:

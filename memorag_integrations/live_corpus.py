@@ -18,6 +18,7 @@ from .corpus.state import Corpus
 from .documents import Document, own
 from .encoders.checked import CheckedEmbedder
 from .errors import InputError, MemoRAGError, StoreError
+from .memories.recall_cache import CachedMemoryModel
 from .progress import reporting
 from .store import load as bundle
 from .store.save import Settings, StoreArtifacts, checksums_of, commit, describe
@@ -44,7 +45,7 @@ class LiveCorpus:
     """
 
     settings: Settings
-    memory_model: MemoryModel
+    memory_model: CachedMemoryModel
     embedder: CheckedEmbedder | None
     splitter: Splitter
     state: Corpus | None = None

@@ -6,6 +6,7 @@ memory, a reranker's scores, a language model's text. The drivers in `drivers` a
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from typing import Literal, get_args
 from .answers.key_points import HITS, name_key_points
 from .answers.writer import Answer, Writer
 from .clues import Recall, Usage, attributed, merge_recalls
-from .contracts import MemoryModel, Reranker
+from .contracts import Reranker
 from .corpus.state import Corpus, RoutedMemory
 from .drivers import Steps, gather
 from .encoders.checked import CheckedEmbedder
@@ -24,6 +25,7 @@ from .errors import InputError, LLMError
 from .evidence import Evidence
 from .index.index import Filters
 from .llms.scheduling import UsageMeter
+from .memories.recall_cache import CachedMemoryModel
 from .retrieval import fusion, per_clue_union
 from .retrieval.baselines import rank_baseline
 from .retrieval.clue_search import MOST_WEIGHED, ClueQueries, keep_heaviest
@@ -65,7 +67,7 @@ class Ask:
 
     Args:
         parts: The memories.
-        together: Most memories asked at once by threads. How many prompts are under way is the memory model's to say.
+        together: Most memories asked at once. How many prompts are under way is the memory model's to say.
     """
 
     parts: Sequence[RoutedMemory]
@@ -79,7 +81,8 @@ class Ask:
             return [recall.result() for recall in asked]
 
     async def arun(self) -> list[Recall]:
-        return await gather([_arecall(part) for part in self.parts])
+        turns = asyncio.Semaphore(self.together)
+        return await gather([_arecall(part, turns) for part in self.parts])
 
 
 @dataclass(frozen=True)
@@ -118,8 +121,9 @@ def _recall(part: RoutedMemory) -> Recall:
     return attributed(recall, part.documents)
 
 
-async def _arecall(part: RoutedMemory) -> Recall:
-    [recall] = await part.memory.arecall([part.scores.text], scores=[part.scores])
+async def _arecall(part: RoutedMemory, turns: asyncio.Semaphore) -> Recall:
+    async with turns:
+        [recall] = await part.memory.arecall([part.scores.text], scores=[part.scores])
     return attributed(recall, part.documents)
 
 
@@ -140,7 +144,7 @@ class Pipeline:
         meter: Adds up what was spent.
     """
 
-    memory_model: MemoryModel
+    memory_model: CachedMemoryModel
     embedder: CheckedEmbedder | None
     reranking: Reranking | None
     fusion: Fusion
@@ -230,7 +234,7 @@ class Pipeline:
     def _ask(self, corpus: Corpus, scores: Scores) -> Steps[Recall]:
         """The clues of the memories that the query's scores lead to."""
         parts = corpus.route(scores, self.shards, self.memory_model)
-        recalls: list[Recall] = yield Ask(parts, getattr(self.memory_model, "together", 1))
+        recalls: list[Recall] = yield Ask(parts, self.memory_model.together)
         recall = merge_recalls(scores.text, recalls, self.clues if len(recalls) <= 1 else MOST_WEIGHED * self.clues)
         self.meter.add(recall.usage)
         for warning in recall.warnings:

@@ -25,7 +25,7 @@ from uuid import UUID
 
 import numpy as np
 
-from .errors import InputError
+from ..errors import InputError
 
 TAG = "$memorag"
 
