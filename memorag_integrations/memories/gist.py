@@ -1,7 +1,7 @@
-"""Gists as the memory: each stretch of a text is compressed by a language model, and queries are put to the gists.
+"""The memory of gists: a language model compresses each part of a text to a gist; queries are asked over the gists.
 
-The lite mode of MemoRAG (arXiv 2409.05591), for texts of millions of tokens on small machines. Every gist keeps the
-range that it stands for, so that a clue from it leads back into the text.
+This is the lite mode of MemoRAG (arXiv 2409.05591), for texts of millions of tokens on small machines. Every gist keeps
+the range of text that it stands for, so a clue from a gist has a place in the text.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ROUNDS = 8
 
 
 class Gist(NamedTuple):
-    """What a range [start, end) of a shard's text comes down to."""
+    """A gist of the range [start, end) of a shard's text."""
 
     start: int
     end: int
@@ -43,7 +43,7 @@ Level = tuple[Gist, ...]
 
 
 def default_folder() -> Path:
-    """Where gists are kept unless told otherwise: `memorag/gists` in the user's cache folder."""
+    """The folder of gists by default: `memorag/gists` in the user's cache folder."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "memorag" / "gists"
 
 
@@ -51,10 +51,10 @@ def default_folder() -> Path:
 class GistMemory(PromptMemoryModel):
     """Settings of a memory of gists.
 
-    Every gist is written to `folder` when it comes, named by the hash of its stretch and of all that shapes it: a stop
-    loses at most the prompts under way, the next run goes on from there, and an edited document asks only for the
-    stretches that changed. Where the gists outgrow the window, neighbours are joined into gists of gists, level by
-    level, until they fit.
+    Every gist is written to `folder` when it comes, named by the hash of its text and of all that shapes it. So a stop
+    loses at most the prompts under way, and the next run continues; an edited document asks only for the stretches that
+    changed. Where the gists do not fit the window together, neighbours are joined into gists of gists, level by level,
+    until they fit.
 
     Args:
         stretch: Characters of text behind one gist, about.
@@ -84,7 +84,7 @@ class GistMemory(PromptMemoryModel):
 
     @property
     def capacity(self) -> int | None:
-        """None: each document has its own gists, so a change of one touches no other's. A recall joins small ones."""
+        """None: each document is a shard by itself, so a change of one document leaves the gists of others as they are."""
         return None
 
     def groups(self, memories: Sequence[Memory], most: int) -> list[list[int]]:
@@ -283,7 +283,7 @@ class JoinedGists(PromptMemory):
 
 
 class _Joined:
-    """A level as one text, and the way back from it."""
+    """The gists of a level as one text, and which gist each place of it belongs to."""
 
     def __init__(self, level: Level) -> None:
         self.level = level
@@ -297,7 +297,7 @@ class _Joined:
         return Grounder(self.text)
 
     def find(self, clue: str, part: Range) -> tuple[Gist, float] | None:
-        """The gist of this part that a clue comes from, and how well it carries it."""
+        """The gist of this part that a clue comes from, and how well the clue matches it, in [0, 1]."""
         place = self._grounder.ground(clue, part)
         if place is None:
             return None

@@ -1,4 +1,4 @@
-"""A memory that a model of ours writes from: clues, answers and key points, side by side over one cache only read."""
+"""The base of the memories that keep keys and values: a model writes clues, answers and key points from them."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class Branches(Branching, Protocol):
 
 @dataclass(frozen=True)
 class TextPart:
-    """A stretch of the text that was read at one go.
+    """A part of the text, read with one prompt.
 
     Args:
         place: Its range in the shard's text.
-        tokens: Read for it, the reading prompt among them.
+        tokens: Of the part and its reading prompt together.
     """
 
     place: Range
@@ -53,9 +53,9 @@ class TextPart:
 
 
 class KVMemory(BaseMemory):
-    """What the memories of our own checkpoints share. Their tensors are only ever read, so several threads may ask.
+    """A memory of keys and values. Replies are written on branches, which only read them: several threads may ask.
 
-    A subclass is a frozen dataclass that says how branches go on from a part.
+    A subclass is a frozen dataclass that says how branches continue a part.
 
     Args:
         model: What made it.
@@ -71,7 +71,12 @@ class KVMemory(BaseMemory):
 
     @abstractmethod
     def branches(self, part: int, count: int) -> Branches:
-        """So many branches that go on from a part, which they only read."""
+        """Branches that continue a part of the text and only read its keys and values.
+
+        Args:
+            part: Its number.
+            count: Branches.
+        """
 
     @property
     def token_count(self) -> int:

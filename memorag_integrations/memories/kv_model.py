@@ -1,4 +1,4 @@
-"""Settings that every memory model over a checkpoint of its own has: where it is, how it is loaded and spoken to."""
+"""The base of the memory models that keep keys and values: the checkpoint's settings, and the checkpoint as a writer."""
 
 from __future__ import annotations
 
@@ -107,7 +107,11 @@ class KVMemoryModel(BaseMemoryModel):
 
     @abstractmethod
     def branches_of_nothing(self, count: int = 1) -> Any:
-        """So many branches without a memory before them."""
+        """Branches that start without a memory.
+
+        Args:
+            count: Branches.
+        """
 
     @property
     def llm(self) -> LLM:  # type: ignore[override]
@@ -166,7 +170,12 @@ class KVMemoryModel(BaseMemoryModel):
         return str(self.picked()[1]).removeprefix("torch.")
 
     def need(self, needed: int, device: torch.device, what: str, remedy: str) -> None:
-        """Refuse what cannot fit. A map over several devices is the caller's own business.
+        """Refuse what cannot fit a device. With `device_map` nothing is refused: the caller has chosen the devices.
+
+        Args:
+            needed: Bytes.
+            device: Where they are needed.
+            what, remedy: For the message.
 
         Raises:
             MemoryModelError: Where the device has less room than `needed` bytes.

@@ -1,4 +1,4 @@
-"""What the memories that ask a language model have in common: settings, prompts, recall, and their files."""
+"""The base of the memories that ask a language model by prompts: settings, prompts, recall."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _CHAT_TOKENS = 64  # what a chat template puts around a prompt
 
 @dataclass(frozen=True, kw_only=True)
 class PromptMemoryModel(BaseMemoryModel):
-    """Settings of a memory model that asks a language model.
+    """Settings of a memory model that asks a language model by prompts.
 
     Args:
         llm: The language model, of the `LLM` contract; a host's goes through its package (`as_llm`).
