@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..evidence import Evidence
 from ..llms.scheduling import UsageMeter, aask, ask, check_llm, provider_errors
 from ..prompts import Prompts
-from ..replies.clue_parsing import strip_thoughts
+from ..replies.wrapping import strip_thoughts
 from ..text.tokens import counter
 from .prompts import answer_prompt, condense, fit, points_prompt, summary_prompt
 

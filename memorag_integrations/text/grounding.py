@@ -126,11 +126,7 @@ class Grounder:
         ]
         for begin in matches:
             at = int(index.starts[begin]) - clue.first
-            if (
-                characters[0] <= at
-                and at + len(clue.text) <= characters[1]
-                and self._text.startswith(clue.text, at)
-            ):
+            if characters[0] <= at and at + len(clue.text) <= characters[1] and self._text.startswith(clue.text, at):
                 return Place(at, at + len(clue.text), 1.0)
         if not matches:
             return None

@@ -13,9 +13,7 @@ MOST_CHARACTERS = 402
 
 # A sentence ends at a mark, "It rained.", "下雨了。", at a blank line, or after so many characters. A full stop inside a
 # word, "1.5", is no end, and neither is a single line break.
-_SENTENCE = re.compile(
-    rf"\S(?:[^.!?。！？।؟۔።\n]|[.!?](?!\s)|\n(?!\s*\n)){{0,{MOST_CHARACTERS - 2}}}[.!?。！？।؟۔።]?"
-)
+_SENTENCE = re.compile(rf"\S(?:[^.!?。！？।؟۔።\n]|[.!?](?!\s)|\n(?!\s*\n)){{0,{MOST_CHARACTERS - 2}}}[.!?。！？।؟۔።]?")
 
 
 def sentences(text: str) -> list[tuple[int, int]]:
