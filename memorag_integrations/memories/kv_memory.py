@@ -22,7 +22,7 @@ from ..text.chunking import Range
 from ..text.grounding import Grounder
 from .base import BaseMemory
 from .clue_placement import placed_clues, say_if_empty
-from .kv_model import CheckpointMemoryModel
+from .kv_model import KVMemoryModel
 from .prompt_memory import check_queries
 
 TOGETHER = 24
@@ -40,7 +40,7 @@ class Branches(Branching, Protocol):
 
 
 @dataclass(frozen=True)
-class Part:
+class TextPart:
     """A stretch of the text that was read at one go.
 
     Args:
@@ -52,7 +52,7 @@ class Part:
     tokens: int
 
 
-class PromptedMemory(BaseMemory):
+class KVMemory(BaseMemory):
     """What the memories of our own checkpoints share. Their tensors are only ever read, so several threads may ask.
 
     A subclass is a frozen dataclass that says how branches go on from a part.
@@ -64,9 +64,9 @@ class PromptedMemory(BaseMemory):
         entries: Keys and values of each layer, [1, kv heads, entries, head size]; one part's layers after another's.
     """
 
-    model: CheckpointMemoryModel
+    model: KVMemoryModel
     shard: Shard
-    parts: Sequence[Part]
+    parts: Sequence[TextPart]
     entries: Entries
 
     @abstractmethod
