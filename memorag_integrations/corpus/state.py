@@ -1,4 +1,4 @@
-"""What was memorized: documents, a memory for each shard of them, and the index over their passages."""
+"""A corpus: its documents, a memory for each shard of them, and the index over their passages."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..contracts import JoiningModel, Memory, MemoryModel
+from ..contracts import JoiningModel, Memory
 from ..documents import Document, Shard
-from ..index.documents import Entry
+from ..index.documents import IndexedDocument
 from ..index.index import Index
 from ..scores import Floats, Scores
 
 
-class Part(NamedTuple):
-    """A memory to be asked, the documents it was formed over, and what the index says of the query about these."""
+class RoutedMemory(NamedTuple):
+    """A memory that a query is routed to, the ids of its documents, and the query's scores over their passages."""
 
     memory: Memory
     documents: Collection[str]
@@ -26,16 +26,16 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """One state of a corpus. It is replaced as a whole and never changed, so whoever reads it sees one state.
+    """One state of a corpus. It never changes: a change makes another state, so a reader always sees one state.
 
     Args:
         entries: The documents, cut and analysed, by id.
-        shards: What the memories were formed over.
-        memories: One for each shard.
-        index: Over all passages.
+        shards: Groups of documents, each with a memory of its own.
+        memories: The memory of each shard.
+        index: The index over all passages.
     """
 
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, IndexedDocument]
     shards: Sequence[Shard]
     memories: Sequence[Memory]
     index: Index
@@ -69,7 +69,7 @@ class Corpus:
         """The memory over this very shard, or None."""
         return self._memory_of.get(id(shard))
 
-    def route(self, scores: Scores, most: int, model: MemoryModel) -> list[Part]:
+    def route(self, scores: Scores, most: int, model: JoiningModel) -> list[RoutedMemory]:
         """The memories worth asking, by the highest activation in their documents, each with its part of the scores.
 
         Args:
@@ -80,22 +80,20 @@ class Corpus:
         candidates = scores.candidates
         if not candidates.passages:
             return []
-        firsts, joins = candidates.firsts, isinstance(model, JoiningModel)
+        firsts = candidates.firsts
         best = np.maximum.reduceat(scores.activation, firsts)
         picked: dict[int, None] = {}
         for i in np.argsort(-best, kind="stable"):
             picked[self._shard_of[candidates.passages[firsts[i]].document_id]] = None
-            if len(picked) == most and not joins:
-                break
         ranked = list(picked)
         groups = self.joined(model, ranked, most)
         return [
-            Part(memory, ids, scores.of_documents(ids))
+            RoutedMemory(memory, ids, scores.of_documents(ids))
             for memory, numbers in groups
             for ids in [{document.id for number in numbers for document in self.shards[number].documents}]
         ]
 
-    def joined(self, model: MemoryModel, ranked: Sequence[int], most: int) -> list[tuple[Memory, Sequence[int]]]:
+    def joined(self, model: JoiningModel, ranked: Sequence[int], most: int) -> list[tuple[Memory, Sequence[int]]]:
         """Memories to be asked, the best first, and the shards of each.
 
         Args:
@@ -103,8 +101,6 @@ class Corpus:
             ranked: Numbers of shards, the best first.
             most: Memories, those that the model joins counting as one.
         """
-        if not isinstance(model, JoiningModel):
-            return [(self.memories[number], (number,)) for number in ranked[:most]]
         groups = model.groups([self.memories[number] for number in ranked], most)
         found: list[tuple[Memory, Sequence[int]]] = []
         for group in groups:

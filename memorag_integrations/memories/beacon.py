@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
-from ..beacon import storage as stored
 from ..beacon.branching import BeaconBranches
 from ..beacon.checkpoint import BeaconCheckpoint, load_decoder, open_checkpoint
 from ..beacon.decoder import BeaconDecoder, BeaconState
 from ..beacon.layout import Layout, check_reach, reach
 from ..beacon.size import Shape
 from ..contracts import Config, Progress
+from ..decoding import storage
 from ..decoding.branches import Entries
-from ..documents import Shard, clean_text
-from ..errors import Cancelled, InputError, MemoryModelError
-from .beacon_formed import FormedBeaconMemory
-from .kv_model import CheckpointMemoryModel
+from ..documents import Shard
+from ..errors import Cancelled, MemoryModelError
+from .kv_memory import KVMemory, TextPart
+from .kv_model import KVMemoryModel
 
 HEADROOM = 1024
 """Tokens kept free behind a text: for a task's prompt and its reply."""
@@ -31,14 +31,14 @@ TEMPLATE = 256
 
 
 @dataclass
-class BeaconMemory(CheckpointMemoryModel):
+class BeaconMemory(KVMemoryModel):
     """Settings of the beacon memory. The checkpoint is read when first used, and once.
 
     Args:
         model_name_or_path: A published memory checkpoint: a local folder or a repo id.
         ratio: Raw tokens for one memory entry; a list is mixed as the checkpoint says; None for the checkpoint's own.
         revision, token, cache_dir, dtype, device, device_map, bits, prompts, language, storage, draft_answer, sampling:
-            See `CheckpointMemoryModel`.
+            See `KVMemoryModel`.
 
     Raises:
         InputError: For settings that make no sense.
@@ -130,23 +130,17 @@ class BeaconMemory(CheckpointMemoryModel):
         """Tokens of one shard, room for prompts and replies taken off."""
         return max(1, self.reach - HEADROOM - TEMPLATE)
 
-    def form(
-        self, shard: Shard, *, progress: Progress | None = None, cancel: threading.Event | None = None
-    ) -> FormedBeaconMemory:
+    def read(self, shard: Shard, text: str, progress: Progress, cancel: threading.Event | None) -> FormedBeaconMemory:
         """Read the shard's text once, window by window. Progress is in tokens, once a window.
 
         Raises:
-            InputError: For a blank text, or one beyond the checkpoint's reach at this ratio, which is said before the
+            InputError: For a text beyond the checkpoint's reach at this ratio, which is said before the
                 weights load.
             MemoryModelError: Where the checkpoint cannot be used, or the device has no room.
             Cancelled: Between two windows; nothing is left behind.
         """
-        if cancel is not None and cancel.is_set():
-            raise Cancelled("Cancelled before the memory was formed.")
-        if not shard.text.strip():
-            raise InputError("A memory needs a text to be formed over; this shard's is blank.")
         shape = self.shape  # Says what is wrong with the configuration before the tokenizer trips over it.
-        ids = self.chat.reading(self.texts.read(self.chat.plain(clean_text(shard.text))), self.texts.acknowledgement)
+        ids = self.chat.reading(self.texts.read(self.chat.plain(text)), self.texts.acknowledgement)
         settings = self.checkpoint.settings
         layout = Layout.new(settings.window, self.ratios, settings.mix)
         check_reach(layout, len(ids) + HEADROOM, shape.max_positions)
@@ -170,24 +164,23 @@ class BeaconMemory(CheckpointMemoryModel):
         decoder: BeaconDecoder,
         state: BeaconState,
         ids: list[int],
-        progress: Progress | None,
+        progress: Progress,
         cancel: threading.Event | None,
     ) -> None:
-        if progress is not None:
-            progress("memorizing", 0, len(ids))
+        progress("memorizing", 0, len(ids))
         for _ in decoder.passes(state, torch.tensor([ids])):
-            if progress is not None:
-                progress("memorizing", state.layout.tokens, len(ids))
+            progress("memorizing", state.layout.tokens, len(ids))
             if cancel is not None and cancel.is_set():
                 raise Cancelled("Cancelled while the memory was formed; nothing of it was kept.")
 
     def load(self, path: Path, shard: Shard) -> FormedBeaconMemory:
-        manifest = stored.read_manifest(path)
+        manifest = storage.read_manifest(path)
         self.check_same(path, manifest)
-        stored.check_whole(path, manifest)
+        storage.check_size(path, manifest)
         self.check_text(path, manifest, shard)
         device, dtype = self.picked()
-        layout, entries = stored.load(path, manifest, dtype, device)
+        entries = storage.load(path, manifest, dtype, device)
+        layout = _read_layout(path, manifest, entries)
         self._check_entries(path, entries)
         return FormedBeaconMemory(self, shard, layout, entries)
 
@@ -200,3 +193,58 @@ class BeaconMemory(CheckpointMemoryModel):
                 f"Expected layers, batch, heads and head size {expected} in {path}, found "
                 f"{(len(entries), batch, heads, size)}. Memorize the text again."
             )
+
+
+@dataclass(frozen=True)
+class FormedBeaconMemory(KVMemory):
+    """A memory over one shard.
+
+    Args:
+        model: What made it.
+        shard: The text.
+        layout: Its numbers.
+        entries: Keys and values of each layer, [1, kv heads, entries, head size].
+    """
+
+    model: BeaconMemory
+    shard: Shard
+    layout: Layout
+    entries: Entries = field(repr=False)
+
+    @property
+    def parts(self) -> Sequence[TextPart]:  # type: ignore[override]
+        return (TextPart((0, len(self.text)), self.layout.tokens),)
+
+    def branches(self, part: int, count: int) -> BeaconBranches:
+        return BeaconBranches(self.model.decoder, self.layout, self.entries, count)
+
+    def save(self, path: Path) -> None:
+        model = self.model
+        about = model.about(self.shard, self.entries[0][0].dtype, self.layout.tokens)
+        # The open window's entries are kept as they are: the memory is still to be made of them.
+        open_entries = self.layout.entries - self.layout.memory
+        storage.save(
+            path,
+            self.entries,
+            model.storage,
+            model.fingerprint,
+            about,
+            layout=self.layout.to_json(),
+            open_entries=open_entries,
+        )
+
+
+def _read_layout(path: Path, manifest: Mapping[str, Any], entries: Entries) -> Layout:
+    """The layout of a stored memory.
+
+    Raises:
+        MemoryModelError: Where its numbers are missing or do not fit the entries.
+    """
+    try:
+        layout = Layout.from_json(manifest["layout"])
+        shapes = {tuple(tensor.shape) for pair in entries for tensor in pair}
+        if len(shapes) != 1 or next(iter(shapes))[2] != layout.entries:
+            raise ValueError(f"expected {layout.entries} entries in every layer, found shapes {shapes}")
+    except (KeyError, ValueError, TypeError) as error:
+        raise MemoryModelError(f"The memory at {path} cannot be read ({error}). Memorize the text again.") from error
+    return layout

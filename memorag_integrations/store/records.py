@@ -1,4 +1,4 @@
-"""What a store keeps of a corpus, as rows, and the seals by which a broken row is known."""
+"""The rows of a store, and the checksums by which a damaged row is recognised."""
 
 from __future__ import annotations
 
@@ -12,11 +12,16 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from ..text.metadata import decode_metadata, encode_metadata
+
 Value = str | bytes | int | float | None
 
 
 class PassageRow(NamedTuple):
-    """A passage: its text only where it is no slice of the document's; JSON, or None for the document's metadata."""
+    """A passage.
+
+    Its text is stored only where it is not `document.text[start:stop]`, its metadata only where it is not the document's.
+    """
 
     id: str
     start: int | None
@@ -30,7 +35,7 @@ class PassageRow(NamedTuple):
 
 
 class ShardRow(NamedTuple):
-    """What a memory was formed over: ids of documents as JSON, the hash of their texts, the memory's folder if any."""
+    """A shard: ids of its documents as JSON, the hash of their texts, the name of its memory's folder if it has one."""
 
     documents: str
     content: str
@@ -39,10 +44,10 @@ class ShardRow(NamedTuple):
 
 @dataclass(frozen=True)
 class DocumentRow:
-    """A document and all that hangs on it.
+    """A document and its passages.
 
     Args:
-        vocabulary: Its terms, one a line; passages name them by number (uint16, or uint32 where there are more).
+        vocabulary: Its terms, one a line. Passages name them by number (uint16, or uint32 above 65,536 terms).
     """
 
     id: str
@@ -55,15 +60,15 @@ class DocumentRow:
     passages: Sequence[PassageRow]
 
     @cached_property
-    def seal(self) -> bytes:
-        """Of what was given to us: it cannot be made again."""
-        own = (self.id, self.text, self.metadata, self.host, self.language, self.cut)
-        return seal(own, *((*row[:7], row.vector) for row in self.passages))
+    def checksum(self) -> bytes:
+        """Checksum of what the user gave us; that cannot be made again."""
+        fields = (self.id, self.text, self.metadata, self.host, self.language, self.cut)
+        return checksum(fields, *((*row[:7], row.vector) for row in self.passages))
 
     @cached_property
-    def terms_seal(self) -> bytes:
-        """Of what is worked out from it."""
-        return seal((self.vocabulary,), *((row.terms,) for row in self.passages))
+    def terms_checksum(self) -> bytes:
+        """Checksum of the terms, which can be made again from the text."""
+        return checksum((self.vocabulary,), *((row.terms,) for row in self.passages))
 
 
 @dataclass(frozen=True)
@@ -71,13 +76,13 @@ class State:
     """One state of a store.
 
     Args:
-        generation: Counts the changes.
+        generation: Number of changes so far.
         meta: Settings and fingerprints.
         order: Ids of all documents, in their order.
-        rows: Of the documents asked for.
-        shards: What its memories were formed over.
+        rows: The documents that were read, by id.
+        shards: The shards that memories were formed over.
         broken_terms: Ids of documents whose terms are not as they were written.
-        sealed: Whether the files of its memories can be held against what was written.
+        checksummed: Whether the files of its memories have checksums; those of format 1 have none.
     """
 
     generation: int
@@ -86,11 +91,11 @@ class State:
     rows: Mapping[str, DocumentRow]
     shards: Sequence[ShardRow]
     broken_terms: frozenset[str] = frozenset()
-    sealed: bool = True
+    checksummed: bool = True
 
 
-def seal(*groups: Iterable[Value]) -> bytes:
-    """XXH3 (128 bits) of values with their types and lengths: against accidents, not against intent."""
+def checksum(*groups: Iterable[Value]) -> bytes:
+    """XXH3 (128 bits) of values with their types and lengths. It reveals accidents, not forgery."""
     digest = xxhash.xxh3_128()
     for group in groups:
         for value in group:
@@ -107,21 +112,25 @@ def _bytes(value: Value) -> bytes:
 
 
 def pack_terms(passages: Sequence[NDArray[np.uint32]], term: Callable[[int], str]) -> tuple[str, list[bytes]]:
-    """A document's own vocabulary, and its passages' terms as numbers in that.
+    """The vocabulary of one document, one term a line, and the terms of its passages as numbers in it.
 
     Args:
-        passages: Term numbers of each passage, in a vocabulary that is larger.
-        term: The term of a number in that.
+        passages: Term numbers of each passage, in the corpus's vocabulary.
+        term: The term with a number in that vocabulary.
     """
-    every = np.concatenate(passages) if len(passages) else np.zeros(0, np.uint32)
-    found, local = np.unique(every, return_inverse=True)
+    numbers = np.concatenate(passages) if len(passages) else np.zeros(0, np.uint32)
+    unique, places = np.unique(numbers, return_inverse=True)
     ends = np.cumsum([len(row) for row in passages])
-    blobs = [part.tobytes() for part in np.split(local.astype(_width(len(found))), ends[:-1])]
-    return "\n".join(term(int(number)) for number in found), blobs
+    blobs = [part.tobytes() for part in np.split(places.astype(_width(len(unique))), ends[:-1])]
+    return "\n".join(term(int(number)) for number in unique), blobs
 
 
 def unpack_terms(row: DocumentRow, number: Callable[[Sequence[str]], NDArray[np.uint32]]) -> list[NDArray[np.uint32]]:
-    """The terms of each passage of a document, in the vocabulary that `number` speaks for.
+    """The terms of each passage of a document, as numbers of the corpus's vocabulary.
+
+    Args:
+        row: The document.
+        number: The numbers of terms in that vocabulary.
 
     Raises:
         ValueError, IndexError: For numbers beyond the document's vocabulary.
@@ -132,7 +141,7 @@ def unpack_terms(row: DocumentRow, number: Callable[[Sequence[str]], NDArray[np.
 
 
 def to_json(value: Mapping[str, Any] | None) -> str | None:
-    return None if value is None else json.dumps(dict(value))
+    return None if value is None else json.dumps(encode_metadata(value, "a document or passage"))
 
 
 def from_json(stored: str) -> dict[str, Any]:
@@ -140,7 +149,7 @@ def from_json(stored: str) -> dict[str, Any]:
     value = json.loads(stored)
     if not isinstance(value, dict):
         raise TypeError(f"expected a mapping, found {stored[:80]}")
-    return value
+    return decode_metadata(value)
 
 
 def _width(terms: int) -> str:
