@@ -246,7 +246,9 @@ class Pipeline:
             return per_clue_union.rank_union(scores)
         query, *clues = scores
         if not clues:
-            return Ranking(fusion.rank(query, (), self.fusion), Provenance(query, recall=keep_heaviest(recall, (), self.clues)))
+            return Ranking(
+                fusion.rank(query, (), self.fusion), Provenance(query, recall=keep_heaviest(recall, (), self.clues))
+            )
         weighted = ClueQueries.of(recall).weigh(query, clues, recall, self.clues)
         fused = fusion.rank(query, weighted, self.fusion)
         weights, heaviest = [clue.weight for clue in weighted], keep_heaviest(recall, weighted, self.clues)
