@@ -26,7 +26,7 @@ from ..retrieval.fusion import Fusion
 from ..scores import Floats
 from ..text import terms as analysis
 from . import memory_files
-from .records import DocumentRow, PassageRow, ShardRow, State, from_json, unpack_terms
+from .records import DocumentRow, PassageRow, ShardRow, State, Version, from_json, unpack_terms
 from .save import Settings, StoreArtifacts, checksums_of, fingerprint_of, remember_checksum
 from .sqlite import damaged
 from .store import Store
@@ -65,7 +65,7 @@ class Bundle:
     memory_model: CachedMemoryModel
     embedder: CheckedEmbedder | None
     corpus: Corpus
-    generation: int
+    version: Version
 
 
 def load(
@@ -81,16 +81,16 @@ def load(
         EmbedderError: For another embedder than the store's.
         MemoryModelError: Where a memory is not as it was written.
     """
-    store = Store(folder)
-    state = store.read()
-    if state.checksummed and not state.generation and not unfinished:
+    state = Store(folder).read()
+    store = Store(folder, identity=state.version.identity)
+    if state.checksummed and not state.version.generation and not unfinished:
         raise StoreError(
             f"The store at {folder} holds no corpus yet: what memorized into it was broken off. The same call again goes on "
             f"from what it had finished."
         )
     found = open_models(store, state, embedder, model)
-    corpus, generation = restored(found.artifacts, state, Corpus.empty(found.artifacts.embedder is not None))
-    return Bundle(found.settings, cached(found.artifacts.model), found.artifacts.embedder, corpus, generation)
+    corpus, version = restored(found.artifacts, state, Corpus.empty(found.artifacts.embedder is not None))
+    return Bundle(found.settings, cached(found.artifacts.model), found.artifacts.embedder, corpus, version)
 
 
 def open_models(
@@ -110,16 +110,20 @@ def open_models(
     return Opened(settings, artifacts)
 
 
-def restored(artifacts: StoreArtifacts, state: State, before: Corpus) -> tuple[Corpus, int]:
-    """The corpus of a stored state and its generation; of a later one where others' work took the files away meanwhile."""
+class Overtaken(MemoryModelError):
+    """Another process changed the store, and cleared up what the state that is being read still needs."""
+
+
+def restored(artifacts: StoreArtifacts, state: State, before: Corpus) -> tuple[Corpus, Version]:
+    """The corpus of a stored state and its version; of a later one where others' work took away what it needs."""
     for _ in range(_RETRIES):
         try:
-            return restore(artifacts, state, before), state.generation
+            return restore(artifacts, state, before), state.version
         except MemoryModelError:
-            if artifacts.store.generation() == state.generation:
+            if artifacts.store.version() == state.version:
                 raise
             state = artifacts.store.read(checksums_of(before))
-    return restore(artifacts, state, before), state.generation
+    return restore(artifacts, state, before), state.version
 
 
 def restore(artifacts: StoreArtifacts, state: State, before: Corpus, *, strict: bool = True) -> Corpus:
@@ -145,7 +149,7 @@ def restore(artifacts: StoreArtifacts, state: State, before: Corpus, *, strict: 
             "The terms of %d documents in %s were broken, and are made again.", len(state.broken_terms), folder
         )
     fresh = [entry for id, entry in entries.items() if before.entries.get(id) is not entry]
-    vectors = _vectors_of(artifacts, fresh, before) if dense else {}
+    vectors = _vectors_of(artifacts, fresh, before, state.version if strict else None) if dense else {}
     with intact(folder):
         index = before.index.derive(list(entries.values()), vectors)
         shards = _shards(state.shards, {id: entry.document for id, entry in entries.items()}, before.shards, strict)
@@ -154,13 +158,21 @@ def restore(artifacts: StoreArtifacts, state: State, before: Corpus, *, strict: 
     return Corpus(entries, [shard for shard, _ in formed], [memory for _, memory in formed], index)
 
 
-def _vectors_of(artifacts: StoreArtifacts, fresh: Sequence[IndexedDocument], before: Corpus) -> dict[str, Floats]:
-    """Vectors of all passages of these entries; those that the store has lost are encoded again."""
+def _vectors_of(
+    artifacts: StoreArtifacts, fresh: Sequence[IndexedDocument], before: Corpus, version: Version | None
+) -> dict[str, Floats]:
+    """Vectors of all passages of these entries; those that the store has lost are encoded again.
+
+    Raises:
+        Overtaken: Where some are missing because the store has gone on from this version.
+    """
     assert artifacts.embedder is not None
     texts = {key: p.text for entry in fresh for key, p in zip(entry.keys, entry.passages, strict=True)}
     found = dict(before.index.vectors_of(list(texts)))
     found |= artifacts.vectors([key for key in texts if key not in found])
     if missing := {key: text for key, text in texts.items() if key not in found}:
+        if version is not None and artifacts.store.version() != version:
+            raise Overtaken("Another process changed the store while it was read. Read it again.")
         logger.warning(
             "%d of %d vectors in %s were lost or broken, and are encoded again.",
             len(missing), len(texts), artifacts.store.folder,
@@ -228,8 +240,9 @@ def _memory(
     try:
         if row.folder is None:
             return artifacts.model.form(shard)
-        locate = memory_files.check if state.checksummed else memory_files.folder_of
-        return artifacts.model.load(locate(artifacts.store.folder, row.folder), shard)
+        locate = memory_files.check if state.checksummed else memory_files.locate
+        path = locate(artifacts.store.folder, row.folder)
+        return memory_files.load(path, lambda path: artifacts.model.load(path, shard))
     except MemoryModelError:
         if strict:
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,10 +16,16 @@ from ..errors import MemoryModelError, StoreError
 from ..progress import reporting
 from . import load as bundle
 from . import memory_files
-from .records import State
+from .memory_files import abandoned
+from .paths import FRESH, is_fresh_name, size_of
+from .records import State, Version
+from .rows import Examination, count_broken, examine, find_space, read_vectors
 from .save import StoreArtifacts, corpus_vectors, fingerprint_of, of_weights, row_of
-from .sqlite import FORMAT, FRESH, reading, refused, writing
-from .store import Examination, Store
+from .sqlite import FORMAT, damage, reading, refused, writing
+from .store import Store
+
+_RETRIES = 5
+"""Times that a store is verified anew when another process changed it meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +51,36 @@ def verify(folder: str | Path) -> list[str]:
     Raises:
         StoreError: Where there is no store that this version can read.
     """
-    folder = Path(folder)
-    with reading(folder) as (database, version):
-        problems = [f"SQLite: {found}." for (found,) in database.execute("PRAGMA integrity_check(20)") if found != "ok"]
-    if version < FORMAT:
-        return problems
+    store = Store(Path(folder))
+    for _ in range(_RETRIES):
+        with reading(store.folder) as (database, format):
+            found = _verified(store.folder, database, format)
+        # Rows are read in one transaction. The files of memories are not part of it: where one is missing, another
+        # process may have made the next state and cleared it up.
+        broken = _broken_memories(store.folder, found.memories)
+        if not broken or found.version is None or store.version() == found.version:
+            return [*found.problems, *broken]
+    return [*found.problems, *broken]
+
+
+@dataclass(frozen=True)
+class _Verified:
+    """What was found in the rows of one state, and the names of its memories."""
+
+    problems: list[str]
+    version: Version | None = None
+    memories: Sequence[str] = ()
+
+
+def _verified(folder: Path, database: sqlite3.Connection, format: int) -> _Verified:
+    problems = [f"SQLite: {found}." for (found,) in database.execute("PRAGMA integrity_check(20)") if found != "ok"]
+    if format < FORMAT:
+        return _Verified(problems)
     try:
-        found = Store(folder).examine()
+        with damage(folder):
+            found = examine(folder, database, format)
     except StoreError as error:
-        return [*problems, str(error)]
+        return _Verified([*problems, str(error)])
     state = found.state
     problems += [f"Document {id[:80]!r} is not as it was written. It cannot be made again." for id in found.lost]
     problems += [f"The terms of document {id[:80]!r} are broken. They can be made again." for id in state.broken_terms]
@@ -60,27 +88,37 @@ def verify(folder: str | Path) -> list[str]:
         problems.append("The list of documents, memories and settings is not the one that was written.")
     try:
         with bundle.intact(folder):
-            lost = _lost_vectors(folder, found)
+            lost = _lost_vectors(database, found)
+            weights = _broken_weights(database, found)
     except StoreError as error:
         problems.append(str(error))
     else:
         problems += [f"{lost} vectors are lost or broken. The embedder can make them again."] if lost else []
-    for name in dict.fromkeys(row.folder for row in state.shards if row.folder):
+        said = f"The lexical weights of {weights} passages are broken. The embedder can make them again."
+        problems += [said] if weights else []
+    return _Verified(problems, state.version, [row.folder for row in state.shards if row.folder is not None])
+
+
+def _broken_memories(folder: Path, names: Sequence[str]) -> list[str]:
+    problems = []
+    for name in dict.fromkeys(names):
         try:
             memory_files.check(folder, name)
-        except MemoryModelError as error:
+        except (MemoryModelError, StoreError) as error:
             problems.append(str(error))
-    return [*problems, *_broken_weights(folder, found)]
+    return problems
 
 
 def compact(folder: str | Path, *, wait: float = 30.0) -> int:
     """Drop what no document refers to: vectors, memories, remains of broken-off work. The bytes that were freed.
 
+    Only what has the form of a store's own is removed.
+
     Raises:
         StoreError: Where there is no store, another process writes to it for longer than `wait`, or the disk refuses.
     """
     folder = Path(folder)
-    before = _size(folder)
+    before = size_of(folder)
     with Store(folder, wait).transaction() as database:
         database.execute("DELETE FROM vectors WHERE key NOT IN (SELECT vector FROM passages WHERE vector IS NOT NULL)")
         named = [name for (name,) in database.execute("SELECT folder FROM shards WHERE folder IS NOT NULL")]
@@ -89,9 +127,9 @@ def compact(folder: str | Path, *, wait: float = 30.0) -> int:
         database.execute("COMMIT")
         database.execute("VACUUM")
     for remains in folder.glob(f"{FRESH}*"):
-        if memory_files.abandoned(remains):
+        if is_fresh_name(remains.name) and remains.is_file() and not remains.is_symlink() and abandoned(remains):
             remains.unlink(missing_ok=True)
-    return max(0, before - _size(folder))
+    return max(0, before - size_of(folder))
 
 
 def repair(
@@ -117,13 +155,13 @@ def repair(
             all would), or the embedder or memory model is missing.
     """
     store = Store(Path(folder), wait)
-    with reporting(progress) as report, store.transaction():
-        found = store.examine()
+    with reporting(progress) as report, store.transaction() as database, damage(store.folder):
+        found = examine(store.folder, database, FORMAT)
         if found.lost:
             _check_loss(store, found, drop)
         opened = bundle.open_models(store, found.state, embedder, memory)
         corpus, done = _rebuilt(opened, found, report)
-        _rewrite(opened.artifacts, found.state, corpus)
+        _rewrite(opened.artifacts, database, found.state, corpus)
     return done
 
 
@@ -175,7 +213,7 @@ def _weigh(artifacts: StoreArtifacts, corpus: Corpus, progress: Progress) -> Non
         embedder.forget()
 
 
-def _rewrite(artifacts: StoreArtifacts, state: State, corpus: Corpus) -> None:
+def _rewrite(artifacts: StoreArtifacts, database: sqlite3.Connection, state: State, corpus: Corpus) -> None:
     vocabulary, embedder = corpus.index.terms.vocabulary, artifacts.embedder
     rows = {id: row_of(entry, vocabulary) for id, entry in corpus.entries.items()}
     keys = [bytes.fromhex(key) for entry in corpus.entries.values() for key in entry.keys]
@@ -185,33 +223,25 @@ def _rewrite(artifacts: StoreArtifacts, state: State, corpus: Corpus) -> None:
         vectors[1], spaces[1] = corpus_vectors(corpus)(keys), json.dumps(asdict(embedder.fingerprint))
     if embedder is not None and embedder.lexical is not None:
         vectors[2], spaces[2] = artifacts.packed_weights(keys), json.dumps(asdict(of_weights(embedder.fingerprint)))
-    written = State(state.generation + 1, state.meta, list(rows), rows, artifacts.shards(corpus))
-    artifacts.store.rewrite(written, vectors, spaces)
+    version = replace(state.version, generation=state.version.generation + 1)
+    written = State(version, state.meta, list(rows), rows, artifacts.shards(corpus))
+    artifacts.store.rewrite(database, written, vectors, spaces)
 
 
-def _lost_vectors(folder: Path, found: Examination) -> int:
+def _lost_vectors(database: sqlite3.Connection, found: Examination) -> int:
     maker = found.state.meta["embedder"]
     keys = {row.vector for document in found.state.rows.values() for row in document.passages if row.vector is not None}
     if maker is None or not keys:
         return 0
-    store, own = Store(folder), fingerprint_of(maker["fingerprint"])
-    space = store.space(lambda fingerprint: fingerprint_of(fingerprint).same_space(own))
-    return len(keys) if space is None else len(keys) - len(store.vectors(space, sorted(keys)))
+    own = fingerprint_of(maker["fingerprint"])
+    space = find_space(database, lambda fingerprint: fingerprint_of(fingerprint).same_space(own))
+    return len(keys) if space is None else len(keys) - len(read_vectors(database, space, sorted(keys)))
 
 
-def _broken_weights(folder: Path, found: Examination) -> list[str]:
-    try:
-        with bundle.intact(folder):
-            maker = found.state.meta["embedder"]
-            own = None if maker is None else of_weights(fingerprint_of(maker["fingerprint"]))
-    except StoreError:
-        return []  # settings that are broken are told of where the list of documents is
-    store = Store(folder)
-    space = None if own is None else store.space(lambda fingerprint: fingerprint_of(fingerprint).same_space(own))
-    broken = 0 if space is None else store.broken(space)
-    said = f"The lexical weights of {broken} passages are broken. The embedder can make them again."
-    return [said] if broken else []
-
-
-def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+def _broken_weights(database: sqlite3.Connection, found: Examination) -> int:
+    maker = found.state.meta["embedder"]
+    if maker is None:
+        return 0
+    own = of_weights(fingerprint_of(maker["fingerprint"]))
+    space = find_space(database, lambda fingerprint: fingerprint_of(fingerprint).same_space(own))
+    return 0 if space is None else count_broken(database, space)
