@@ -1,4 +1,4 @@
-"""A store's care: is it as it was written, what can be made again, what does nothing refer to any more."""
+"""Maintenance of a store: `verify` finds damage, `repair` makes again what can be made, `compact` removes what is unused."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from ..contracts import Embedder, MemoryModel, Progress
 from ..corpus.revise import Reviser
 from ..corpus.splitter import Splitter
 from ..corpus.state import Corpus
+from ..encoders.fingerprint import EmbedderFingerprint
 from ..errors import MemoryModelError, StoreError
 from ..progress import reporting
-from . import load as bundle
 from . import memory_files
+from .load import StoreModels, intact, open_models, restore
 from .memory_files import abandoned
 from .paths import FRESH, is_fresh_name, size_of
 from .records import State, Version
-from .rows import Examination, count_broken, examine, find_space, read_vectors
 from .save import StoreArtifacts, corpus_vectors, fingerprint_of, of_weights, row_of
 from .sqlite import FORMAT, damage, reading, refused, writing
 from .store import Store
+from .tables import Examination, count_broken_vectors, examine, find_space, read_vectors
 
 _RETRIES = 5
-"""Times that a store is verified anew when another process changed it meanwhile."""
+"""Times that a store is verified anew where another process changed it meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -46,57 +47,54 @@ class Repair:
 
 
 def verify(folder: str | Path) -> list[str]:
-    """What of a store is not as it was written, a sentence each; nothing where all of it is. Reads every byte.
+    """What of a store is damaged, a sentence for each; an empty list where nothing is. Reads every byte.
 
     Raises:
         StoreError: Where there is no store that this version can read.
     """
     store = Store(Path(folder))
     for _ in range(_RETRIES):
-        with reading(store.folder) as (database, format):
-            found = _verified(store.folder, database, format)
-        # Rows are read in one transaction. The files of memories are not part of it: where one is missing, another
-        # process may have made the next state and cleared it up.
+        found = _verify_rows(store.folder)
+        # The files of memories are no part of the transaction in which the rows were read. Where one is missing, another
+        # process may have made the next state and removed it.
         broken = _broken_memories(store.folder, found.memories)
         if not broken or found.version is None or store.version() == found.version:
-            return [*found.problems, *broken]
+            break
     return [*found.problems, *broken]
 
 
 @dataclass(frozen=True)
-class _Verified:
-    """What was found in the rows of one state, and the names of its memories."""
+class _Rows:
+    """What is damaged in the rows of one state; which state that is; the names of its memories."""
 
     problems: list[str]
     version: Version | None = None
     memories: Sequence[str] = ()
 
 
-def _verified(folder: Path, database: sqlite3.Connection, format: int) -> _Verified:
-    problems = [f"SQLite: {found}." for (found,) in database.execute("PRAGMA integrity_check(20)") if found != "ok"]
-    if format < FORMAT:
-        return _Verified(problems)
-    try:
-        with damage(folder):
-            found = examine(folder, database, format)
-    except StoreError as error:
-        return _Verified([*problems, str(error)])
-    state = found.state
-    problems += [f"Document {id[:80]!r} is not as it was written. It cannot be made again." for id in found.lost]
-    problems += [f"The terms of document {id[:80]!r} are broken. They can be made again." for id in state.broken_terms]
-    if not found.intact:
-        problems.append("The list of documents, memories and settings is not the one that was written.")
-    try:
-        with bundle.intact(folder):
-            lost = _lost_vectors(database, found)
-            weights = _broken_weights(database, found)
-    except StoreError as error:
-        problems.append(str(error))
-    else:
-        problems += [f"{lost} vectors are lost or broken. The embedder can make them again."] if lost else []
-        said = f"The lexical weights of {weights} passages are broken. The embedder can make them again."
-        problems += [said] if weights else []
-    return _Verified(problems, state.version, [row.folder for row in state.shards if row.folder is not None])
+def _verify_rows(folder: Path) -> _Rows:
+    with reading(folder) as (database, format):
+        problems = [f"SQLite: {line}." for (line,) in database.execute("PRAGMA integrity_check(20)") if line != "ok"]
+        if format < FORMAT:
+            return _Rows(problems)
+        try:
+            with damage(folder):
+                examination = examine(database, format)
+        except StoreError as error:
+            return _Rows([*problems, str(error)])
+        state, lost = examination.state, examination.lost
+        problems += [f"Document {id[:80]!r} is not as it was written. It cannot be made again." for id in lost]
+        problems += [
+            f"The terms of document {id[:80]!r} are broken. They can be made again." for id in state.broken_terms
+        ]
+        if not examination.intact:
+            problems.append("The list of documents, memories and settings is not the one that was written.")
+        try:
+            with damage(folder), intact(folder):
+                problems += _broken_vectors(database, examination)
+        except StoreError as error:
+            problems.append(str(error))
+        return _Rows(problems, state.version, [row.folder for row in state.shards if row.folder is not None])
 
 
 def _broken_memories(folder: Path, names: Sequence[str]) -> list[str]:
@@ -110,7 +108,7 @@ def _broken_memories(folder: Path, names: Sequence[str]) -> list[str]:
 
 
 def compact(folder: str | Path, *, wait: float = 30.0) -> int:
-    """Drop what no document refers to: vectors, memories, remains of broken-off work. The bytes that were freed.
+    """Remove vectors and memories that no document refers to, and what interrupted work left. The bytes that were freed.
 
     Only what has the form of a store's own is removed.
 
@@ -127,7 +125,7 @@ def compact(folder: str | Path, *, wait: float = 30.0) -> int:
         database.execute("COMMIT")
         database.execute("VACUUM")
     for remains in folder.glob(f"{FRESH}*"):
-        if is_fresh_name(remains.name) and remains.is_file() and not remains.is_symlink() and abandoned(remains):
+        if is_fresh_name(remains.name) and not remains.is_symlink() and remains.is_file() and abandoned(remains):
             remains.unlink(missing_ok=True)
     return max(0, before - size_of(folder))
 
@@ -141,7 +139,7 @@ def repair(
     progress: bool | Progress = True,
     wait: float = 30.0,
 ) -> Repair:
-    """Make again what can be: terms, vectors, memories. What is whole is kept as it is.
+    """Make damaged terms, vectors and memories again. What is intact is kept as it is.
 
     Args:
         folder: The store.
@@ -155,38 +153,39 @@ def repair(
             all would), or the embedder or memory model is missing.
     """
     store = Store(Path(folder), wait)
-    with reporting(progress) as report, store.transaction() as database, damage(store.folder):
-        found = examine(store.folder, database, FORMAT)
-        if found.lost:
-            _check_loss(store, found, drop)
-        opened = bundle.open_models(store, found.state, embedder, memory)
-        corpus, done = _rebuilt(opened, found, report)
-        _rewrite(opened.artifacts, database, found.state, corpus)
+    with reporting(progress) as report, store.transaction() as database:
+        with damage(store.folder):
+            examination = examine(database, FORMAT)
+        if examination.lost:
+            _check_loss(store, examination, drop)
+        models = open_models(store, examination.state, embedder, memory)
+        corpus, done = _rebuilt(models, examination, report)
+        _rewrite(models.artifacts, database, examination.state, corpus)
     return done
 
 
-def _check_loss(store: Store, found: Examination, drop: bool) -> None:
+def _check_loss(store: Store, examination: Examination, drop: bool) -> None:
     """Raises StoreError where broken documents may not be dropped, or nothing would be left."""
-    of, names = len(found.state.order), ", ".join(repr(id[:80]) for id in found.lost[:5])
-    if len(found.lost) == of:
+    of, names = len(examination.state.order), ", ".join(repr(id[:80]) for id in examination.lost[:5])
+    if len(examination.lost) == of:
         raise StoreError(
             f"None of the {of} documents of the store at {store.folder} is as it was written, so nothing would be left: "
             f"{names}. Restore it from a copy, or memorize the documents again into another folder."
         )
     if not drop:
         raise StoreError(
-            f"{len(found.lost)} documents of the store at {store.folder} are not as they were written, and cannot be made "
+            f"{len(examination.lost)} documents of the store at {store.folder} are not as they were written, and cannot be made "
             f"again: {names}. Restore it from a copy, or drop them (drop=True, `memorag repair --drop`) and add them anew."
         )
 
 
-def _rebuilt(opened: bundle.Opened, found: Examination, progress: Progress) -> tuple[Corpus, Repair]:
-    artifacts = opened.artifacts
-    lost = set(found.lost)
-    order = [id for id in found.state.order if id not in lost]
-    state = replace(found.state, order=order)
-    sound = bundle.restore(artifacts, state, Corpus.empty(artifacts.embedder is not None), strict=False)
-    settings = opened.settings
+def _rebuilt(models: StoreModels, examination: Examination, progress: Progress) -> tuple[Corpus, Repair]:
+    """The corpus of what is intact, with terms, vectors and memories made again, and what that took."""
+    artifacts, settings = models.artifacts, models.settings
+    lost = set(examination.lost)
+    order = [id for id in examination.state.order if id not in lost]
+    state = replace(examination.state, order=order)
+    intact_corpus = restore(artifacts, state, Corpus.empty(artifacts.embedder is not None), strict=False)
     reviser = Reviser(
         Splitter(settings.passage_size),
         artifacts.model,
@@ -196,24 +195,25 @@ def _rebuilt(opened: bundle.Opened, found: Examination, progress: Progress) -> t
         progress,
         None,
     )
-    corpus, change = reviser.revise(sound, list(sound.entries.values()), None)
+    corpus, change = reviser.revise(intact_corpus, list(intact_corpus.entries.values()), None)
     _weigh(artifacts, corpus, progress)
     encoded = 0 if artifacts.embedder is None else artifacts.embedder.encoded
-    return corpus, Repair(tuple(found.lost), len(state.broken_terms), encoded, change.formed)
+    return corpus, Repair(tuple(examination.lost), len(state.broken_terms), encoded, change.formed)
 
 
 def _weigh(artifacts: StoreArtifacts, corpus: Corpus, progress: Progress) -> None:
-    """Make again the lexical weights that are not whole."""
+    """Make again the lexical weights that are lost or broken."""
     embedder = artifacts.embedder
     if embedder is None or embedder.lexical is None:
         return
-    every = [pair for entry in corpus.entries.values() for pair in zip(entry.keys, entry.passages, strict=True)]
-    if missing := {key: passage.text for key, passage in every if key not in embedder.weights}:
+    passages = [pair for entry in corpus.entries.values() for pair in zip(entry.keys, entry.passages, strict=True)]
+    if missing := {key: passage.text for key, passage in passages if key not in embedder.weights}:
         embedder.embed_passages(missing, progress)
         embedder.forget()
 
 
 def _rewrite(artifacts: StoreArtifacts, database: sqlite3.Connection, state: State, corpus: Corpus) -> None:
+    """End the transaction by writing every row of this corpus anew."""
     vocabulary, embedder = corpus.index.terms.vocabulary, artifacts.embedder
     rows = {id: row_of(entry, vocabulary) for id, entry in corpus.entries.items()}
     keys = [bytes.fromhex(key) for entry in corpus.entries.values() for key in entry.keys]
@@ -228,20 +228,21 @@ def _rewrite(artifacts: StoreArtifacts, database: sqlite3.Connection, state: Sta
     artifacts.store.rewrite(database, written, vectors, spaces)
 
 
-def _lost_vectors(database: sqlite3.Connection, found: Examination) -> int:
-    maker = found.state.meta["embedder"]
-    keys = {row.vector for document in found.state.rows.values() for row in document.passages if row.vector is not None}
-    if maker is None or not keys:
-        return 0
-    own = fingerprint_of(maker["fingerprint"])
-    space = find_space(database, lambda fingerprint: fingerprint_of(fingerprint).same_space(own))
-    return len(keys) if space is None else len(keys) - len(read_vectors(database, space, sorted(keys)))
+def _broken_vectors(database: sqlite3.Connection, examination: Examination) -> list[str]:
+    """What of vectors and lexical weights is damaged, a sentence each."""
+    stored_embedder, documents = examination.state.meta["embedder"], examination.state.rows.values()
+    if stored_embedder is None:
+        return []
+    fingerprint = fingerprint_of(stored_embedder["fingerprint"])
+    keys = {row.vector for document in documents for row in document.passages if row.vector is not None}
+    space = _space_of(database, fingerprint)
+    lost = len(keys) - (0 if space is None else len(read_vectors(database, space, sorted(keys))))
+    weights = _space_of(database, of_weights(fingerprint))
+    broken = 0 if weights is None else count_broken_vectors(database, weights)
+    problems = [f"{lost} vectors are lost or broken. The embedder can make them again."] if lost else []
+    said = f"The lexical weights of {broken} passages are broken. The embedder can make them again."
+    return [*problems, said] if broken else problems
 
 
-def _broken_weights(database: sqlite3.Connection, found: Examination) -> int:
-    maker = found.state.meta["embedder"]
-    if maker is None:
-        return 0
-    own = of_weights(fingerprint_of(maker["fingerprint"]))
-    space = find_space(database, lambda fingerprint: fingerprint_of(fingerprint).same_space(own))
-    return 0 if space is None else count_broken(database, space)
+def _space_of(database: sqlite3.Connection, fingerprint: EmbedderFingerprint) -> int | None:
+    return find_space(database, lambda stored: fingerprint_of(stored).same_space(fingerprint))

@@ -1,7 +1,7 @@
-"""Memories on disk: a folder each, named by its content, whole or not there, and known to be as it was written.
+"""Memories on disk: one folder each, named by content, complete or absent, with the checksum of every file.
 
 DIR/memories/NAME/             what the memory itself saved: safetensors and JSON
-DIR/memories/NAME/files.json   the name, and of each file its size and XXH3
+DIR/memories/NAME/files.json   the name, size and XXH3 of each file, and a checksum of this list ("seal")
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ T = TypeVar("T")
 MANIFEST = "files.json"
 
 _CHUNK = 1 << 24
+"""Bytes that are read at once."""
 _LARGEST = 1 << 24
 """Bytes of a manifest, at most: a line for each file."""
 _ABANDONED = 3600.0
+"""Seconds after which unfinished work that nobody touched is taken to be interrupted."""
 
 
 def folder_of(folder: Path, name: str) -> Path:
@@ -69,7 +71,7 @@ def exists(folder: Path, name: str) -> bool:
 
 
 def keep(folder: Path, name: str, save: Callable[[Path], object]) -> None:
-    """Have a memory save itself under its content's name, whole or not at all; one that is there already is left.
+    """Save a memory under the name of its content, completely or not at all. One that is there already is kept.
 
     Raises:
         StoreError: Where the disk refuses.
@@ -91,7 +93,7 @@ def keep(folder: Path, name: str, save: Callable[[Path], object]) -> None:
 
 
 def write_manifest(path: Path, name: str) -> None:
-    """Note the size and hash of every file of a memory, and have it all on the disk."""
+    """Write the size and checksum of every file of a memory beside them, and have all of it on the disk."""
     files = {file.relative_to(path).as_posix(): _hash(file) for file in sorted(path.rglob("*")) if file.is_file()}
     files.pop(MANIFEST, None)
     manifest = {"name": name, "files": files}
@@ -101,7 +103,7 @@ def write_manifest(path: Path, name: str) -> None:
 
 
 def check(folder: Path, name: str) -> Path:
-    """The folder of a memory, if every file in it is as it was written.
+    """The folder of a memory, after a check that every file in it is as it was written.
 
     Raises:
         MemoryModelError: Otherwise; the message names the file.
@@ -109,13 +111,13 @@ def check(folder: Path, name: str) -> Path:
     path = locate(folder, name)
     try:
         manifest: Any = json.loads(_bounded(path / MANIFEST))
-        own = {"name": name, "files": manifest["files"]}
-        if manifest["seal"] != _checksum(own):
+        expected = {"name": name, "files": manifest["files"]}
+        if manifest["seal"] != _checksum(expected):
             raise ValueError(f"{MANIFEST} is not as it was written")
-        for file, expected in own["files"].items():
+        for file, size_and_hash in expected["files"].items():
             if not _is_inside(file):
                 raise ValueError(f"{file[:80]!r} is no name of a file in it")
-            if _hash(path / file) != expected:
+            if _hash(path / file) != size_and_hash:
                 raise ValueError(f"{file} is not as it was written")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise _unusable(path, error) from error
@@ -161,7 +163,10 @@ def drop(folder: Path, name: str) -> None:
 
 
 def drop_all_but(folder: Path, names: Iterable[str]) -> None:
-    """Remove the memories of other names, and what was left unfinished; what is not of a memory's form stays."""
+    """Remove the memories with other names, and what interrupted work left unfinished.
+
+    What does not have the form of a memory's folder stays.
+    """
     kept = set(names)
     check_folder(folder / MEMORIES)
     for orphan in (folder / MEMORIES).glob("*"):
@@ -171,9 +176,9 @@ def drop_all_but(folder: Path, names: Iterable[str]) -> None:
 
 
 def abandoned(path: Path) -> bool:
-    """Whether unfinished work has not been touched for so long that nobody can be at it any more.
+    """Whether unfinished work has not been touched for so long that it must have been interrupted.
 
-    What is of a later time than now may be under way: a clock went backwards.
+    A time in the future means that a clock was set back; then the work may still be going on.
     """
     try:
         return time.time() - path.lstat().st_mtime > _ABANDONED
@@ -182,6 +187,7 @@ def abandoned(path: Path) -> bool:
 
 
 def _hash(path: Path) -> list[Any]:
+    """Size in bytes and XXH3 of a file."""
     digest = xxhash.xxh3_128()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):

@@ -1,7 +1,8 @@
-"""The store on disk: states of a corpus in SQLite, memories in folders beside it. Knows rows and files, not models.
+"""The store on disk: states of a corpus in SQLite, memories in folders beside it. It knows rows and files, not models.
 
-A change is one transaction; what it needs is written before it by content (vectors by the hash of their text, memories
-by the hash of theirs and their model), so a stop loses at most a batch, and nobody ever sees half a change.
+Every change is one transaction. What the change needs is written before it, named by its content: vectors by the hash of
+their text, memories by the hash of their text and their model. So a stop loses at most one batch of work, and no reader
+ever sees half a change.
 """
 
 from __future__ import annotations
@@ -16,27 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError
-from . import format1, memory_files
-from . import original_memorag as original_store
+from . import format1, memory_files, original_memorag, tables
 from .paths import DATABASE, is_fresh_name
 from .records import DocumentRow, ShardRow, State, Version
-from .rows import (
-    Names,
-    digest_of,
-    fill,
-    find_space,
-    missing_vectors,
-    new_identity,
-    put_documents,
-    put_meta,
-    put_shards,
-    put_state,
-    put_vectors,
-    read_meta,
-    read_state,
-    read_vectors,
-    read_version,
-)
 from .sqlite import (
     FORMAT,
     create,
@@ -50,8 +33,9 @@ from .sqlite import (
     refused,
     writing,
 )
+from .tables import Examination, Names
 
-__all__ = ["DATABASE", "FORMAT", "Store", "check_target", "exists"]
+__all__ = ["DATABASE", "FORMAT", "Examination", "Store", "check_target", "exists"]
 
 
 @dataclass(frozen=True)
@@ -59,9 +43,9 @@ class Store:
     """A folder with a corpus in it.
 
     Args:
-        folder: Where.
+        folder: The folder.
         wait: Seconds to wait for another process that writes.
-        identity: Which store it must be; None for whatever is there. Every method raises StoreError for another one.
+        identity: Which store it must be; None for whichever is there. Each method raises StoreError for another one.
     """
 
     folder: Path
@@ -71,22 +55,22 @@ class Store:
     # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def version(self) -> Version:
-        """Which state it has; raises as `read` does."""
-        with self._reading() as (database, version):
-            return read_version(database, version)
+        """Which state the store has. Raises as `read` does."""
+        with self._reading() as (database, format):
+            return tables.read_version(database, format)
 
     def meta(self) -> dict[str, Any]:
         """The settings and fingerprints alone."""
         with self._reading() as (database, _):
-            meta = read_meta(database)
+            meta = tables.read_meta(database)
             meta.pop("state", None)
             return meta
 
     def read(self, known: Mapping[str, bytes] | None = None) -> State:
-        """One whole state.
+        """The state that the store holds.
 
         Args:
-            known: Checksums of documents that need not be read if they are still the same.
+            known: Checksums of documents by id; a document whose checksum is still the same is not read.
 
         Raises:
             StoreError: Where there is no store, its format is newer, or something is not as it was written.
@@ -94,32 +78,29 @@ class Store:
         with self._reading() as (database, version):
             if version < FORMAT:
                 return format1.read(database)[0]
-            stored = read_version(database, version)
-            if stored.digest != digest_of(database):
+            examination = tables.examine(database, version, known)
+            if not examination.intact:
                 raise ValueError("its state is not the one that was written")
-            found = read_state(database, stored, known or {})
-            if found.lost:
-                names = ", ".join(repr(id[:80]) for id in found.lost[:5])
-                raise ValueError(f"{len(found.lost)} of its documents are not as they were written: {names}")
-            return found.state
+            if examination.lost:
+                names = ", ".join(repr(id[:80]) for id in examination.lost[:5])
+                raise ValueError(f"{len(examination.lost)} of its documents are not as they were written: {names}")
+            return examination.state
 
     def vectors(self, space: int, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Those of these vectors that are there and whole."""
+        """Those of these vectors that are there and as they were written."""
         with self._reading() as (database, version):
             if version < FORMAT:
                 stored = format1.read(database)[1]
                 return {key: stored[key] for key in keys if key in stored}
-            return read_vectors(database, space, keys)
+            return tables.read_vectors(database, space, keys)
 
     def space(self, same: Names) -> int | None:
-        """The number of the embedder's space that `same` says yes to, by its fingerprint."""
+        """The number of the embedder's space whose fingerprint `same` accepts; None where there is none."""
         with self._reading() as (database, version):
             if version < FORMAT:
-                maker = read_meta(database)["embedder"]
-                return 1 if maker is not None and same(maker["fingerprint"]) else None
-            return find_space(database, same)
-
-    # ── writing ───────────────────────────────────────────────────────────────────────────────────────────────────
+                embedder = tables.read_meta(database)["embedder"]
+                return 1 if embedder is not None and same(embedder["fingerprint"]) else None
+            return tables.find_space(database, same)
 
     @contextmanager
     def _reading(self) -> Iterator[tuple[sqlite3.Connection, int]]:
@@ -129,7 +110,6 @@ class Store:
 
     @contextmanager
     def _same_place(self) -> Iterator[None]:
-        """Where a store that was opened must still be."""
         if self.identity is not None and not exists(self.folder):
             raise StoreError(
                 f"The store that was open at {self.folder} is not there any more: it was deleted or moved. Nothing was "
@@ -137,42 +117,41 @@ class Store:
             )
         yield
 
-    def _check_identity(self, database: sqlite3.Connection, version: int) -> None:
-        if self.identity is not None and read_version(database, version).identity != self.identity:
+    def _check_identity(self, database: sqlite3.Connection, format: int) -> None:
+        if self.identity is not None and tables.read_version(database, format).identity != self.identity:
             raise StoreError(
-                f"The store at {self.folder} is another one than was opened: it was made anew, or replaced by another "
-                f"store. Nothing was written. Open it again to work with what is there; save(folder) keeps what is in "
+                f"The store at {self.folder} is not the one that was opened: it was made anew, or another store was put in "
+                f"its place. Nothing was written. Open it again to work with what is there; save(folder) keeps what is in "
                 f"memory in another folder."
             )
 
+    # ── writing ───────────────────────────────────────────────────────────────────────────────────────────────────
+
     def prepare(self, meta: Mapping[str, Any], *, new: bool = True) -> None:
-        """Make an empty store where there is none, and bring one of an older format over.
+        """Make an empty store where there is none, and carry one of an older format over.
 
         Args:
-            meta: Settings and fingerprints of a store that is made.
-            new: Whether one may be made; StoreError otherwise.
+            meta: Settings and fingerprints of a new store.
+            new: Whether one may be made; a store that is not there is a StoreError otherwise.
         """
         if new and self.identity is None and not exists(self.folder):
             check_target(self.folder)
             create(self.folder)
             with self.transaction() as database:
-                if not read_meta(database):
-                    put_meta(database, meta)
-                    put_state(database, 0, new_identity())
+                if not tables.read_meta(database):
+                    tables.write_meta(database, meta)
+                    tables.write_version(database, None, 0)
             return
         with self.transaction():
             pass
 
     def keep_vectors(self, fingerprint: Mapping[str, Any], same: Names, vectors: Mapping[bytes, bytes]) -> int:
-        """Put vectors into their embedder's space, outside of any state; the number of the space."""
+        """Write vectors into their embedder's space, before any state refers to them; the number of the space."""
         with self.transaction() as database:
-            space = find_space(database, same)
+            space = tables.find_space(database, same)
             if space is None:
-                found = database.execute(
-                    "INSERT INTO spaces(fingerprint) VALUES (?) RETURNING number", (json.dumps(dict(fingerprint)),)
-                )
-                space = int(found.fetchone()[0])
-            put_vectors(database, space, vectors)
+                space = tables.add_space(database, fingerprint)
+            tables.write_vectors(database, space, vectors)
             return space
 
     def commit(
@@ -190,27 +169,29 @@ class Store:
         Args:
             meta: Settings and fingerprints.
             checksums: Of all documents, in their order.
-            row: The rows of a document, asked for where the store has none with its checksum.
-            shards: All of them, their memories in the folder; asked for when nobody else can take these away any more.
-            expected: The version that this state was made from: None is returned, and nothing written, where the
-                store has gone on since, or back to a copy. None for whatever there is.
-            vectors: For each space, what gives those that passages name and the store lacks.
+            row: Gives the row of a document; called where the store has none with its checksum.
+            shards: Gives all shards, once their memories are in the folder. Called inside the transaction, when no other
+                process can remove those memories any more.
+            expected: The version that this state was made from. Where the store has another one by now, also that of a
+                copy that was put back, None is returned and nothing written. None accepts any.
+            vectors: For each space, gives the vectors that passages refer to and the store lacks.
 
         Raises:
-            StoreError: Where another writer holds it, or the disk refuses; the store is what it was.
+            StoreError: Where another writer holds the store, or the disk refuses; the store is what it was.
         """
         with self.transaction() as database:
-            stored = read_version(database, FORMAT)
+            stored = tables.read_version(database, FORMAT)
             if expected is not None and not stored.is_state(expected):
                 return None
-            if stored.digest != digest_of(database):
+            if stored.digest != tables.digest(database):
                 raise damaged(self.folder, "its state is not the one that was written")
-            keys = put_documents(database, checksums, row)
-            for space, lacking in vectors.items():
-                put_vectors(database, space, lacking(missing_vectors(database, space, keys)))
-            put_shards(database, shards())
-            put_meta(database, meta)
-            return put_state(database, stored.generation + 1, stored.identity or new_identity())
+            keys = tables.write_documents(database, checksums, row)
+            for space, vectors_of in vectors.items():
+                lacking = tables.missing_vectors(database, space, keys)
+                tables.write_vectors(database, space, vectors_of(lacking))
+            tables.write_shards(database, shards())
+            tables.write_meta(database, meta)
+            return tables.write_version(database, stored.identity, stored.generation + 1)
 
     def rewrite(
         self,
@@ -219,14 +200,14 @@ class Store:
         vectors: Mapping[int, Mapping[bytes, bytes]],
         spaces: Mapping[int, str],
     ) -> None:
-        """End a `transaction` by writing all rows anew: this state and these vectors, and nothing else."""
+        """End a `transaction` by writing every row anew: this state, these vectors, and nothing else."""
         with refused(self.folder), fresh(self.folder) as path:
-            fill(path, state, vectors, spaces)
+            tables.fill(path, state, vectors, spaces)
             overwrite(database, path)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """A transaction on a store of the format in use; one of an older format is carried over first."""
+        """A transaction on a store of the format in use. A store of an older format is carried over first."""
         with self._same_place(), writing(self.folder, self.wait) as (database, version):
             self._check_identity(database, version)
             if version == FORMAT:
@@ -234,11 +215,11 @@ class Store:
                 return
             with damage(self.folder):
                 state, vectors = format1.read(database)
-            for folder in {row.folder for row in state.shards if row.folder}:
-                memory_files.write_manifest(memory_files.locate(self.folder, folder), folder)
-            maker = state.meta["embedder"]
-            spaces = {} if maker is None else {1: json.dumps(maker["fingerprint"])}
-            self.rewrite(database, state, {1: vectors} if maker else {}, spaces)
+            for name in {row.folder for row in state.shards if row.folder}:
+                memory_files.write_manifest(memory_files.locate(self.folder, name), name)
+            embedder = state.meta["embedder"]
+            spaces = {} if embedder is None else {1: json.dumps(embedder["fingerprint"])}
+            self.rewrite(database, state, {1: vectors} if embedder else {}, spaces)
         with writing(self.folder, self.wait) as (database, _):
             yield database
 
@@ -253,10 +234,10 @@ def check_target(folder: Path) -> Path:
         if exists(folder):
             with reading(folder):
                 pass
-        elif gone := missing_database(folder):
-            raise gone
+        elif error := missing_database(folder):
+            raise error
         elif any(not is_fresh_name(entry.name) for entry in folder.iterdir()):
-            raise original_store.refusal(folder) or StoreError(
+            raise original_memorag.refusal(folder) or StoreError(
                 f"Expected an empty folder or a store at {folder}, found other files. Pass another folder; these were left."
             )
         if not os.access(folder, os.W_OK):

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from memorag_integrations.store import memory_files, rows
+from memorag_integrations.store import memory_files, tables
 from memorag_integrations.store.paths import DATABASE, MEMORIES
 
 JOURNAL, WAL, SHARED = (f"{DATABASE}-{suffix}" for suffix in ("journal", "wal", "shm"))
@@ -65,7 +65,7 @@ def edited(store: Path, *, sealed: bool = True) -> Iterator[sqlite3.Connection]:
         yield database
         if sealed and database.execute("PRAGMA user_version").fetchone()[0] == 2:
             state = json.loads(database.execute("SELECT value FROM meta WHERE key = 'state'").fetchone()[0])
-            rows.put_state(database, state["generation"], state.get("identity") or rows.new_identity())
+            tables.write_version(database, state.get("identity"), state["generation"])
 
 
 def put_meta(store: Path, key: str, change: Callable[[Any], Any]) -> None:
