@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..contracts import Memory, MemoryModel, Progress
-from ..documents import GIVEN, Document, Passage, Shard, check_metadata, clean_text
+from ..documents import GIVEN, Document, Passage, Shard, check_metadata, clean_text, embedding_text
 from ..encoders.checked import CheckedEmbedder
 from ..errors import Cancelled, InputError
 from ..index.documents import Entry, analyse
@@ -152,7 +152,11 @@ class Reviser:
         """Vectors of all passages of new entries, by key, and how many of them the embedder had to make."""
         if self.embedder is None:
             return {}, 0
-        texts = {key: passage.text for entry in fresh for key, passage in zip(entry.keys, entry.passages, strict=True)}
+        texts = {
+            key: embedding_text(passage)
+            for entry in fresh
+            for key, passage in zip(entry.keys, entry.passages, strict=True)
+        }
         found = dict(before.index.vectors_of(list(texts)))
         if self.depot is not None:
             found |= self.depot.vectors([key for key in texts if key not in found])

@@ -13,7 +13,7 @@ from typing import Any
 from .. import registry
 from ..contracts import Embedder, Memory, MemoryModel
 from ..corpus.state import Corpus
-from ..documents import Document, Passage, Shard
+from ..documents import Document, Passage, Shard, embedding_text
 from ..encoders.checked import CheckedEmbedder
 from ..encoders.embedders import build_embedder, resolve_embedder
 from ..encoders.fingerprint import EmbedderFingerprint
@@ -155,7 +155,7 @@ def restore(shelf: Shelf, state: State, before: Corpus, *, strict: bool = True) 
 def _vectors_of(shelf: Shelf, fresh: Sequence[Entry], before: Corpus) -> dict[str, Floats]:
     """Vectors of all passages of these entries; those that the store has lost are encoded again."""
     assert shelf.embedder is not None
-    texts = {key: p.text for entry in fresh for key, p in zip(entry.keys, entry.passages, strict=True)}
+    texts = {key: embedding_text(p) for entry in fresh for key, p in zip(entry.keys, entry.passages, strict=True)}
     found = dict(before.index.vectors_of(list(texts)))
     found |= shelf.vectors([key for key in texts if key not in found])
     if missing := {key: text for key, text in texts.items() if key not in found}:
