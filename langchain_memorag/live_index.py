@@ -11,8 +11,8 @@ from langchain_core.documents import Document
 from langchain_core.indexing.base import DeleteResponse, DocumentIndex, UpsertResponse
 from pydantic import SkipValidation
 
-from memorag_integrations.changing import off_loop
 from memorag_integrations.documents import GIVEN
+from memorag_integrations.drivers import in_thread_cancellable
 from memorag_integrations.engine import MemoRAG
 from memorag_integrations.errors import InputError
 from memorag_integrations.hosts.precut_edits import current_documents, insert_passages, precut_passages, remove_passages
@@ -110,11 +110,11 @@ class LiveIndex(DocumentIndex):
 
     async def aupsert(self, items: Sequence[Document], /, **how: Any) -> UpsertResponse:
         """`upsert` off the event loop. Cancelling the task ends the work and keeps the corpus there was."""
-        return await off_loop(self.upsert, items, **how)
+        return await in_thread_cancellable(self.upsert, items, **how)
 
     async def adelete(self, ids: list[str] | None = None, **how: Any) -> DeleteResponse:
         """`delete` off the event loop."""
-        return await off_loop(self.delete, ids, **how)
+        return await in_thread_cancellable(self.delete, ids, **how)
 
     def _chunk_key(self) -> str | None:
         """The metadata key that names a chunk's source, where items are chunks: the retriever's, else the corpus's own."""

@@ -15,9 +15,10 @@ from langchain_core.runnables.config import set_config_context
 from pydantic import ConfigDict, Field, SkipValidation
 
 from memorag_integrations.contracts import Embedder, MemoryModel, Reranker
-from memorag_integrations.engine import MemoRAG, Mode
+from memorag_integrations.engine import MemoRAG
 from memorag_integrations.hosts.precut import assemble_documents
 from memorag_integrations.index.index import Filters
+from memorag_integrations.retrieval.query import Mode
 from memorag_integrations.retrieval.reranking import Reranking
 
 from .adapters import as_embedder, as_reranker, to_documents, to_langchain_document, to_precut_passages

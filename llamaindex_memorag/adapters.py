@@ -53,9 +53,7 @@ class LlamaIndexEmbedder(Embedder):
         return np.asarray(await self.model.aget_text_embedding_batch(list(texts)), dtype=np.float32)
 
     async def aembed_queries(self, texts: Sequence[str]) -> Floats:
-        return await self._symmetry.aembed(
-            texts, self.model.aget_query_embedding, self.model.aget_text_embedding_batch
-        )
+        return await self._symmetry.aembed(texts, self.model.aget_query_embedding, self.model.aget_text_embedding_batch)
 
 
 class LlamaIndexReranker(Reranker):
@@ -145,9 +143,7 @@ def app_transformations() -> list[TransformComponent] | None:
     set".
     """
     transformations = getattr(Settings, "_transformations", None)
-    if transformations is not None and not (
-        len(transformations) == 1 and _is_default_parser(transformations[0])
-    ):
+    if transformations is not None and not (len(transformations) == 1 and _is_default_parser(transformations[0])):
         return list(transformations)
     parser = getattr(Settings, "_node_parser", None)
     return None if parser is None or _is_default_parser(parser) else [parser]
@@ -159,4 +155,3 @@ def _is_default_parser(parser: Any) -> bool:
     default = SentenceSplitter()
     names = set(SentenceSplitter.model_fields) - {"callback_manager", "id_func"}
     return all(getattr(parser, name) == getattr(default, name) for name in names)
-

@@ -27,7 +27,7 @@ from memorag_integrations.evidence import Evidence
 from memorag_integrations.hosts.passage_ids import host_id
 from memorag_integrations.hosts.precut import PrecutPassage
 from memorag_integrations.hosts.provenance import provenance_key, provenance_of
-from memorag_integrations.index.documents import Entry
+from memorag_integrations.index.documents import IndexedDocument
 from memorag_integrations.metadata import encode_metadata
 
 
@@ -137,7 +137,7 @@ def cut_nodes(documents: Iterable[BaseNode], splitter: Splitter) -> list[BaseNod
     return nodes
 
 
-def same_hash(entry: Entry, document: Document) -> bool:
+def same_hash(entry: IndexedDocument, document: Document) -> bool:
     """Whether a stored document, or the one that its nodes were cut from, has LlamaIndex's hash of this one."""
     if entry.cut == GIVEN:
         stored = _relation(entry.passages[0], NodeRelationship.SOURCE).get("hash")
@@ -146,7 +146,7 @@ def same_hash(entry: Entry, document: Document) -> bool:
     return stored is not None and stored == (document.host or {}).get("hash")
 
 
-def to_node(evidence: Evidence, entry: Entry | None, provenance: bool = False) -> NodeWithScore:
+def to_node(evidence: Evidence, entry: IndexedDocument | None, provenance: bool = False) -> NodeWithScore:
     """A fresh node for a piece of evidence: the host's own where there was one, else one cut from the document.
 
     Args:
@@ -184,7 +184,7 @@ def _relation(passage: Passage, kind: NodeRelationship) -> Mapping[str, Any]:
     return relation if isinstance(relation, dict) else {}
 
 
-def _neighbourhood(passage: Passage, entry: Entry | None) -> tuple[Sequence[Passage], int]:
+def _neighbourhood(passage: Passage, entry: IndexedDocument | None) -> tuple[Sequence[Passage], int]:
     """A passage between those before and behind it in its document, and its place among these; alone where unknown."""
     if entry is None or passage.start is None or passage.end is None:
         return [passage], 0
@@ -198,7 +198,10 @@ def _cut_node(passages: Sequence[Passage], i: int, document: Document | None) ->
     passage, host = passages[i], dict((document and document.host) or {})
     digest = host.pop("hash", None)
     source = RelatedNodeInfo(
-        node_id=passage.document_id, node_type=ObjectType.DOCUMENT, metadata=deepcopy(dict(passage.metadata)), hash=digest
+        node_id=passage.document_id,
+        node_type=ObjectType.DOCUMENT,
+        metadata=deepcopy(dict(passage.metadata)),
+        hash=digest,
     )
     relationships: dict[NodeRelationship, Any] = {NodeRelationship.SOURCE: source}
     for kind, other in ((NodeRelationship.PREVIOUS, i - 1), (NodeRelationship.NEXT, i + 1)):

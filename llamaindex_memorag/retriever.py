@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, Unpack
 
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.base_retriever import BaseRetriever
@@ -19,7 +19,6 @@ from llama_index.core.prompts.mixin import PromptMixin
 from llama_index.core.schema import BaseNode, IndexNode, NodeWithScore, QueryBundle, TransformComponent
 from llama_index.core.storage.docstore.types import BaseDocumentStore
 from llama_index.core.vector_stores.types import MetadataFilters
-from typing_extensions import Unpack
 
 from memorag_integrations.contracts import Embedder, MemoryModel, Reranker
 from memorag_integrations.engine import MemoRAG
@@ -36,7 +35,7 @@ from memorag_integrations.hosts.arguments import (
     check_names,
     check_retrieval,
 )
-from memorag_integrations.hosts.remote import download, is_remote, upload
+from memorag_integrations.hosts.remote import download, is_remote, keep_with, upload
 from memorag_integrations.hosts.retrieval_settings import read_settings, write_settings
 from memorag_integrations.index.filters import Filters
 from memorag_integrations.memories.recall_cache import CachedMemoryModel
@@ -70,7 +69,9 @@ HINTS: Mapping[str, str] = {
     **dict.fromkeys(("embedding", "embeddings", "embedder", "embedding_model", "embed"), "embed_model="),
     **dict.fromkeys(("score_threshold", "similarity_cutoff", "threshold"), "cutoff="),
     **dict.fromkeys(("node_parser", "text_splitter", "splitter"), "transformations=[…]"),
-    **dict.fromkeys(("chunk_size", "chunk_overlap"), "transformations=[SentenceSplitter(…)] or engine={'passage_size': …}"),
+    **dict.fromkeys(
+        ("chunk_size", "chunk_overlap"), "transformations=[SentenceSplitter(…)] or engine={'passage_size': …}"
+    ),
     **dict.fromkeys(("vector_store_query_mode", "retriever_mode", "search_type"), "mode="),
     "search_kwargs": "similarity_top_k= and filters=",
     "llm": "memory=LLMMemory(llm) for a memory that asks it, or MemoRAGQueryEngine for answers",
@@ -278,7 +279,9 @@ class MemoRAGRetriever(LiveIndex, BaseRetriever):
         Raises:
             InputError: Where not just one of index, nodes and docstore is given, or no node of the docstore holds text.
         """
-        given = [name for name, value in (("index", index), ("nodes", nodes), ("docstore", docstore)) if value is not None]
+        given = [
+            name for name, value in (("index", index), ("nodes", nodes), ("docstore", docstore)) if value is not None
+        ]
         if len(given) != 1:
             raise InputError(f"Pass exactly one of index, nodes and docstore; found {', '.join(given) or 'none'}.")
         if index is not None:
@@ -442,11 +445,13 @@ class MemoRAGRetriever(LiveIndex, BaseRetriever):
         check_settings(similarity_top_k, settings)
         check_memory(memory, isinstance(memory, HostLLM))
         if is_remote(persist_dir, fs):
-            with download(persist_dir, fs) as folder:
-                return cls.from_persist_dir(
-                    folder, similarity_top_k, embed_model=embed_model, memory=memory, reranker=reranker,
-                    transformations=transformations, **settings,
-                )  # fmt: skip
+            copy = download(persist_dir, fs)
+            retriever = cls.from_persist_dir(
+                copy.name, similarity_top_k, embed_model=embed_model, memory=memory, reranker=reranker,
+                transformations=transformations, **settings,
+            )  # fmt: skip
+            keep_with(retriever.memo, copy)
+            return retriever
         saved = _saved_settings(Path(persist_dir), similarity_top_k, settings)
         if embed_model is FROM_APP:
             embed_model = app_embed_model() if MemoRAG.needs_embedder(persist_dir) else None
@@ -584,15 +589,16 @@ class MemoRAGRetriever(LiveIndex, BaseRetriever):
 
     def _nodes(self, evidence: Sequence[Evidence], entries: Mapping[str, Any]) -> list[NodeWithScore]:
         """Nodes of the evidence that was found among these documents, or among those that replaced them meanwhile."""
-        return [
-            to_node(piece, entries.get(piece.document_id), self.provenance) for piece in evidence
-        ]
+        return [to_node(piece, entries.get(piece.document_id), self.provenance) for piece in evidence]
 
 
 def check_settings(similarity_top_k: int | None, settings: Mapping[str, Any]) -> None:
     """Refuse names and values of a retriever's settings with which no query could be answered."""
     check_names(
-        "MemoRAGRetriever", settings, [*RetrieverSettings.__annotations__, "similarity_top_k", "embed_model", "memory"], HINTS
+        "MemoRAGRetriever",
+        settings,
+        [*RetrieverSettings.__annotations__, "similarity_top_k", "embed_model", "memory"],
+        HINTS,
     )
     filters = to_filters(settings.get("filters"))
     mode, cutoff = settings.get("mode", "memorag"), settings.get("cutoff", 0.0)

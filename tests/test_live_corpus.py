@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from memorag_integrations import Document, GistMemory, LLMMemory, MemoRAG
-from memorag_integrations.corpus.sharding import pack
+from memorag_integrations.corpus.sharding import plan_shards
 from memorag_integrations.errors import Cancelled, InputError, StoreError
 from memorag_integrations.store import maintenance as upkeep
 from memorag_integrations.store.sqlite import DATABASE, reading
@@ -240,7 +240,7 @@ def test_packs_keep_within_the_capacity_and_keep_every_document_once():
     before = []
     for turn in range(8):
         documents = {str(n): Document("w " * (5 + 7 * ((n + turn) % 9)), str(n)) for n in range(turn, 30 - turn)}
-        before = pack(documents, model, before)
+        before = plan_shards(documents, model, before)
         assert sorted(d.id for shard in before for d in shard.documents) == sorted(documents)
         assert all(documents[d.id] == d for shard in before for d in shard.documents)
         between = model.count(shard_separator())

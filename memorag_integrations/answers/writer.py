@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..clues import Completion, Usage
-from ..contracts import LLM
+from ..contracts import LLM, MemoryModel
 from ..errors import InputError
 from ..evidence import Evidence
 from ..llms.scheduling import UsageMeter, aask, ask, check_llm, provider_errors
+from ..memories.recall_cache import CachedMemoryModel
 from ..prompts import Prompts
 from ..replies.clue_parsing import strip_thoughts
 from ..text.tokens import counter
@@ -169,3 +170,21 @@ class Writer:
 
 def _written(completion: Completion, evidence: Sequence[Evidence] = (), usage: Usage | None = None) -> Answer:
     return Answer(strip_thoughts(completion.text)[0].strip(), evidence, completion.usage + (usage or Usage()))
+
+
+def writer_for(generator: LLM | Writer | None, model: MemoryModel) -> Writer:
+    """What writes: the generator, else the language model of the memory model.
+
+    Raises:
+        InputError: Where there is neither.
+    """
+    model = model.model if isinstance(model, CachedMemoryModel) else model
+    llm, window = getattr(model, "llm", None), getattr(model, "context_window", None)
+    if generator is None and llm is not None:
+        return Writer(llm, context_window=window)
+    if generator is None:
+        raise InputError(
+            "An answer needs a language model, and the memory has none of its own. Pass one: MemoRAG(generator=llm) "
+            "or load(…, generator=llm), or use retrieve(query) for the evidence alone."
+        )
+    return generator if isinstance(generator, Writer) else Writer(generator)

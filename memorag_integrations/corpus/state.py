@@ -11,12 +11,12 @@ import numpy as np
 
 from ..contracts import JoiningModel, Memory, MemoryModel
 from ..documents import Document, Shard
-from ..index.documents import Entry
+from ..index.documents import IndexedDocument
 from ..index.index import Index
 from ..scores import Floats, Scores
 
 
-class Part(NamedTuple):
+class RoutedMemory(NamedTuple):
     """A memory to be asked, the documents it was formed over, and what the index says of the query about these."""
 
     memory: Memory
@@ -35,7 +35,7 @@ class Corpus:
         index: Over all passages.
     """
 
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, IndexedDocument]
     shards: Sequence[Shard]
     memories: Sequence[Memory]
     index: Index
@@ -69,7 +69,7 @@ class Corpus:
         """The memory over this very shard, or None."""
         return self._memory_of.get(id(shard))
 
-    def route(self, scores: Scores, most: int, model: MemoryModel) -> list[Part]:
+    def route(self, scores: Scores, most: int, model: MemoryModel) -> list[RoutedMemory]:
         """The memories worth asking, by the highest activation in their documents, each with its part of the scores.
 
         Args:
@@ -90,7 +90,7 @@ class Corpus:
         ranked = list(picked)
         groups = self.joined(model, ranked, most)
         return [
-            Part(memory, ids, scores.of_documents(ids))
+            RoutedMemory(memory, ids, scores.of_documents(ids))
             for memory, numbers in groups
             for ids in [{document.id for number in numbers for document in self.shards[number].documents}]
         ]

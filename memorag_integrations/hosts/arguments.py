@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any, TypedDict
+from typing import Any, TypedDict, get_args
 
 from ..answers.writer import Writer
 from ..contracts import LLM, Embedder, MemoryModel
-from ..engine import MemoRAG, Mode, choose
+from ..engine import MemoRAG
 from ..errors import ArgumentError, InputError
 from ..index.filters import Filters, filter_predicate
 from ..registry import MEMORY_MODELS
 from ..retrieval.fusion import Fusion
+from ..retrieval.query import Mode
+from ..retrieval.selection import Selection
 
-MODES: Collection[str] = Mode.__args__  # type: ignore[attr-defined]
+MODES: Collection[str] = get_args(Mode)
 _VECTOR_MODES = ("plain", "per-clue-union")
 
 
@@ -81,7 +83,7 @@ def check_retrieval(
     Raises:
         InputError: For k or budget below 1, a cutoff outside [0, 1], an unknown mode, a filter that cannot be meant.
     """
-    choose(k, budget, cutoff)
+    Selection.of(k, budget, cutoff)
     if mode not in MODES:
         raise InputError(f"mode must be one of {', '.join(MODES)}; found {mode!r}.")
     if not isinstance(merge, bool):
@@ -93,9 +95,7 @@ def check_retrieval(
 def check_mode(mode: str, has_embedder: bool) -> None:
     """Raises InputError for a mode that ranks by vectors, where there is no embedding model."""
     if mode in _VECTOR_MODES and not has_embedder:
-        raise InputError(
-            f'mode "{mode}" ranks by vectors and needs an embedding model. Pass one, or use mode="bm25".'
-        )
+        raise InputError(f'mode "{mode}" ranks by vectors and needs an embedding model. Pass one, or use mode="bm25".')
 
 
 def check_engine(memo: Any, constructors: str) -> MemoRAG:
@@ -129,7 +129,9 @@ def check_memory(memory: Any, is_llm: bool) -> str | MemoryModel | None:
             f"memory=LLMMemory(llm), or memory=GistMemory(llm) for millions of tokens."
         )
     if isinstance(memory, str) and memory not in MEMORY_MODELS:
-        raise InputError(f"memory must be a memory model or one of {', '.join(sorted(MEMORY_MODELS))}; found {memory!r}.")
+        raise InputError(
+            f"memory must be a memory model or one of {', '.join(sorted(MEMORY_MODELS))}; found {memory!r}."
+        )
     return memory  # type: ignore[no-any-return]
 
 

@@ -11,13 +11,14 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..changing import Changing, Documents, check_versions
 from ..contracts import Progress
+from ..corpus.edits import Documents, check_versions
 from ..corpus.revise import Change
 from ..corpus.state import Corpus
 from ..documents import GIVEN, Document, Passage, read_documents
+from ..engine import MemoRAG
 from ..errors import InputError
-from ..index.documents import Entry
+from ..index.documents import IndexedDocument
 from .precut import PrecutPassage, assemble_documents
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class _NextState:
         removed_documents, removed_passages: Ids of what is not in it any more.
     """
 
-    documents: list[Document | Entry] = field(default_factory=list)
+    documents: list[Document | IndexedDocument] = field(default_factory=list)
     passages: dict[str, list[Passage]] = field(default_factory=dict)
     removed_documents: Sequence[str] = ()
     removed_passages: Sequence[str] = ()
@@ -60,10 +61,11 @@ class _NextState:
 
 
 def insert_passages(
-    memo: Changing,
+    memo: MemoRAG,
     passages: Iterable[PrecutPassage],
     to_precut: ToPrecut,
     *,
+    replaced: Collection[str] = (),
     progress: bool | Progress = True,
     cancel: threading.Event | None = None,
 ) -> Change:
@@ -74,6 +76,7 @@ def insert_passages(
         memo: The engine.
         passages: Whole passages of a host; those without any text are left out.
         to_precut: See `ToPrecut`.
+        replaced: Ids of documents whose other passages are removed: these are their new versions.
         progress, cancel: As in `MemoRAG.memorize`.
 
     Raises:
@@ -87,21 +90,23 @@ def insert_passages(
         raise InputError("Two passages have the same id. A node's or chunk's id must be unique in a corpus.")
     state = _NextState()
 
-    def edit(corpus: Corpus) -> Sequence[Document | Entry]:
+    def edit(corpus: Corpus) -> Sequence[Document | IndexedDocument]:
         stored = precut_passages(corpus.entries)
         for id in blank:
             if id in stored:
                 raise InputError(f"The new version of passage {id[:80]!r} holds no text. Delete it to take it out.")
         if blank:
             logger.warning("%d of %d passages hold no text and were left out.", len(blank), len(all_passages))
-        _assemble(state, corpus, new, [id for id in new if id in stored], to_precut)
+        leaving = [id for id in new if id in stored]
+        leaving += [id for id, passage in stored.items() if id not in new and passage.document_id in replaced]
+        _assemble(state, corpus, new, leaving, to_precut, replaced)
         return state.documents
 
-    return memo._change(edit, state.split, progress, cancel)
+    return memo.edit(edit, split=state.split, progress=progress, cancel=cancel)
 
 
 def remove_passages(
-    memo: Changing,
+    memo: MemoRAG,
     documents: Collection[str],
     passages: Collection[str],
     to_precut: ToPrecut,
@@ -122,7 +127,7 @@ def remove_passages(
     """
     state = _NextState()
 
-    def edit(corpus: Corpus) -> Sequence[Document | Entry]:
+    def edit(corpus: Corpus) -> Sequence[Document | IndexedDocument]:
         entries = corpus.entries
         stored = precut_passages(entries) if passages else {}
         state.removed_documents = [id for id in documents if id in entries and (whole or entries[id].cut != GIVEN)]
@@ -131,14 +136,14 @@ def remove_passages(
         removed = set(state.removed_documents)
         return [document for document in state.documents if _id(document) not in removed]
 
-    change = memo._change(edit, state.split, progress, cancel)
+    change = memo.edit(edit, split=state.split, progress=progress, cancel=cancel)
     return Removal(state.removed_documents, state.removed_passages, change)
 
 
 def refresh_passages(
-    memo: Changing,
+    memo: MemoRAG,
     documents: Documents,
-    same: Callable[[Entry, Document], bool],
+    same: Callable[[IndexedDocument, Document], bool],
     *,
     progress: bool | Progress = True,
     cancel: threading.Event | None = None,
@@ -156,7 +161,7 @@ def refresh_passages(
     """
     by_id = {document.id: document for document in read_documents(documents)}
 
-    def edit(corpus: Corpus) -> list[Document | Entry]:
+    def edit(corpus: Corpus) -> list[Document | IndexedDocument]:
         entries = corpus.entries
         changed = {
             id: document for id, document in by_id.items() if id not in entries or not same(entries[id], document)
@@ -168,15 +173,15 @@ def refresh_passages(
             logger.warning("%d documents hold no text and were left out.", len(added) - len(filled))
         return [*(changed.get(id, entry) for id, entry in entries.items()), *filled]
 
-    return memo._change(edit, None, progress, cancel)
+    return memo.edit(edit, progress=progress, cancel=cancel)
 
 
-def current_documents(memo: Changing) -> Mapping[str, Entry]:
+def current_documents(memo: MemoRAG) -> Mapping[str, IndexedDocument]:
     """The documents of the corpus; none where nothing was memorized yet. Raises InputError for a closed corpus."""
-    return {} if memo._corpus is None and not memo._closed else memo.corpus.entries
+    return memo.live.state_or_empty.entries
 
 
-def precut_passages(entries: Mapping[str, Entry]) -> dict[str, Passage]:
+def precut_passages(entries: Mapping[str, IndexedDocument]) -> dict[str, Passage]:
     """The passages that a host has cut, by id."""
     return {passage.id: passage for entry in entries.values() if entry.cut == GIVEN for passage in entry.passages}
 
@@ -187,13 +192,14 @@ def _assemble(
     new: Mapping[str, PrecutPassage],
     leaving: Sequence[str],
     to_precut: ToPrecut,
+    replaced_documents: Collection[str] = (),
 ) -> None:
     """Write into `state` the corpus with the new passages and without the leaving ones; only documents that an edit
     touches are assembled again.
     """
     leaving_ids, targets = set(leaving), {passage.document_id: None for passage in new.values()}
     for id in targets:
-        if id in corpus.entries and corpus.entries[id].cut != GIVEN:
+        if id in corpus.entries and corpus.entries[id].cut != GIVEN and id not in replaced_documents:
             raise InputError(
                 f"Document {id[:80]!r} was given as a whole, and passages of it cannot be inserted. Give its new version "
                 f"as a whole again, or delete it first."
@@ -205,6 +211,8 @@ def _assemble(
         if id not in targets and not loses:
             untouched.add(id)
             continue
+        if entry.cut != GIVEN:
+            continue  # given as a whole before: its new version takes its place
         for passage in entry.passages:
             successor = new.get(passage.id)
             if passage.id not in leaving_ids:
@@ -219,5 +227,5 @@ def _assemble(
     state.documents = [*(document for document in stored if document is not None), *assembled.values()]
 
 
-def _id(document: Document | Entry) -> str:
-    return document.document.id if isinstance(document, Entry) else document.id
+def _id(document: Document | IndexedDocument) -> str:
+    return document.document.id if isinstance(document, IndexedDocument) else document.id

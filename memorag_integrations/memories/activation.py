@@ -127,7 +127,7 @@ def peaks(scores: Scores, most: int) -> list[int]:
 
 def _strength(scores: Scores) -> Floats:
     """By itself or by its neighbourhood, as in the ranking: spread alone, a single hit's peak may be the passage beside."""
-    return np.maximum(scores.own, scores.activation)
+    return np.maximum(scores.local, scores.activation)
 
 
 def sharpest_span(text: str, query: str) -> tuple[int, int]:

@@ -91,8 +91,8 @@ def test_the_lexical_signal_is_bge_m3s(tmp_path, documents, how):
     folder = make_m3(tmp_path / "m3")
     memo = memorized(BGEM3Embedder(str(folder), device="cpu", lexical=how), documents)
     plain = memorized(BGEM3Embedder(str(folder), device="cpu"), documents)
-    [scores] = memo._scores(memo.corpus, [QUERY], memo._embed([QUERY]), None)
-    [before] = plain._scores(plain.corpus, [QUERY], plain._embed([QUERY]), None)
+    [scores] = memo.scores([QUERY])
+    [before] = plain.scores([QUERY])
     np.testing.assert_allclose(scores.dense, before.dense, atol=1e-6)
     texts = [passage.text for passage in scores.candidates.passages]
     [asked, *read] = load_m3(str(folder), "cpu").encode([QUERY, *texts], lexical=True).lexical
