@@ -183,7 +183,9 @@ def llm_or_error(llm: LLM | None) -> LLM:
 def _parts(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Arguments of the retriever, and of the answer; some are of both."""
     retrieval = [*RetrieverSettings.__annotations__]
-    check_names("MemoRAGQueryEngine", settings, [*retrieval, *_ANSWER_NAMES], HINTS)
+    others = ["similarity_top_k", "embed_model", "memory", "reranker", "transformations", "show_progress", "engine"]
+    known = dict.fromkeys([*retrieval, *_ANSWER_NAMES, *others])
+    check_names("MemoRAGQueryEngine", settings, list(known), HINTS)
     own = {name: value for name, value in settings.items() if name in retrieval}
     return own, {name: value for name, value in settings.items() if name in _ANSWER_NAMES}
 

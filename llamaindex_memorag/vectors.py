@@ -66,11 +66,12 @@ def use_vectors(memo: MemoRAG, nodes: Sequence[BaseNode], known: Mapping[str, Se
             memo.embedder.embedder.name,
         )
         return bool(fixed)
-    with_metadata = form == MetadataMode.EMBED and any(_text(node, form) != _text(node) for node in nodes)
+    differing = any(_text(node, MetadataMode.EMBED) != _text(node) for node in nodes)
+    with_metadata = form == MetadataMode.EMBED and differing
     if with_metadata and memo.embedder.lexical is not None:
         logger.info("The model's lexical weights are of texts without metadata: the nodes are embedded again.")
         return bool(fixed)
-    if fixed is not None and fixed != with_metadata and any(_text(node, form) != _text(node) for node in nodes):
+    if fixed is not None and fixed != with_metadata and differing:
         logger.info("The corpus's vectors are of another form of text (with metadata or without): embedded again.")
         return fixed
     memo.embedder.keep(

@@ -122,7 +122,7 @@ def check_memory(memory: Any, is_llm: bool) -> str | MemoryModel | None:
     Raises:
         InputError: Otherwise. A language model is told to be wrapped.
     """
-    speaks = all(hasattr(type(memory), method) for method in ("complete", "acomplete", "count_tokens"))
+    speaks = all(hasattr(type(memory), method) for method in ("complete", "acomplete"))
     if is_llm or speaks:
         raise InputError(
             f"memory must be a memory model, found the language model {type(memory).__name__}. Wrap it: "
