@@ -15,7 +15,7 @@ from memorag_integrations.evidence import Evidence
 from memorag_integrations.hosts.passage_ids import host_id
 from memorag_integrations.hosts.precut import PrecutPassage
 from memorag_integrations.hosts.provenance import provenance_key, provenance_of
-from memorag_integrations.metadata import encode_metadata
+from memorag_integrations.text.metadata import encode_metadata
 
 SOURCE_KEY = "source_key"
 """Where a kept chunk notes which key of its metadata named its source."""

@@ -11,7 +11,7 @@ from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 from memorag_integrations.errors import InputError
 from memorag_integrations.hosts import retrieval_settings as stored_filters
 from memorag_integrations.index.filters import Filters
-from memorag_integrations.metadata import plain_metadata
+from memorag_integrations.text.metadata import plain_metadata
 
 _HOST_KEY = "$llamaindex"
 """Under which key filters of LlamaIndex lie among a store's settings."""

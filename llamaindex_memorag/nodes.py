@@ -28,7 +28,7 @@ from memorag_integrations.hosts.passage_ids import host_id
 from memorag_integrations.hosts.precut import PrecutPassage
 from memorag_integrations.hosts.provenance import provenance_key, provenance_of
 from memorag_integrations.index.documents import IndexedDocument
-from memorag_integrations.metadata import encode_metadata
+from memorag_integrations.text.metadata import encode_metadata
 
 
 def to_documents(documents: Iterable[BaseNode]) -> Iterable[Document]:

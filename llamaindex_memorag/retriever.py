@@ -38,7 +38,6 @@ from memorag_integrations.hosts.arguments import (
 from memorag_integrations.hosts.remote import download, is_remote, keep_with, upload
 from memorag_integrations.hosts.retrieval_settings import read_settings, write_settings
 from memorag_integrations.index.filters import Filters
-from memorag_integrations.memories.recall_cache import CachedMemoryModel
 from memorag_integrations.retrieval.query import Mode
 from memorag_integrations.retrieval.reranking import Reranking
 from memorag_integrations.store.store import exists
@@ -538,8 +537,7 @@ class MemoRAGRetriever(LiveIndex, BaseRetriever):
 
     def _get_prompt_modules(self) -> dict[str, PromptMixin]:
         """The memory's prompts are the retriever's under "memory:…", where it is one of `llamaindex_memorag`'s own."""
-        model = self.memo.memory_model
-        model = model.model if isinstance(model, CachedMemoryModel) else model
+        model = self.memo.memory_model.model
         return {"memory": model} if isinstance(model, PromptMixin) else {}
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from .errors import InputError
-from .metadata import encode_metadata
+from .text.metadata import encode_metadata
 
 logger = logging.getLogger(__name__)
 

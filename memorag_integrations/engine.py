@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -37,6 +37,7 @@ from .retrieval.reranking import Reranking
 from .retrieval.selection import Selection
 from .scores import Scores
 from .store import load as stored
+from .store import snapshot
 from .store.save import Settings
 from .text.terms import check_language
 
@@ -81,7 +82,8 @@ class MemoRAG:
         shards: int = 8,
         clues: int = 10,
     ) -> None:
-        model, checked = cached(registry.memory_model(memory)), CheckedEmbedder.of(resolve_embedder(embedder))
+        model = cached(registry.memory_by_name(memory) if isinstance(memory, str) else memory)
+        checked = CheckedEmbedder.of(resolve_embedder(embedder))
         settings = Settings(passage_size, check_language(language), fusion or Fusion(), shards, clues).checked()
         self._compose(LiveCorpus(settings, model, checked, Splitter(passage_size)), generator, Reranking.of(reranker))
 
@@ -89,9 +91,11 @@ class MemoRAG:
         """Put the parts together; `load` and `open` do it again with what a store holds."""
         self.live, self.generator, self.reranking, self.meter = live, generator, reranking, UsageMeter()
         self.memory_model, self.embedder, self.splitter = live.memory_model, live.embedder, live.splitter
-        self.settings, self.fusion = live.settings, live.settings.fusion
-        limits = live.settings.shards, live.settings.clues
-        self.pipeline = Pipeline(self.memory_model, self.embedder, reranking, self.fusion, *limits, self.meter)
+        self.language, self.fusion = live.settings.language, live.settings.fusion
+        self.shards, self.clues = live.settings.shards, live.settings.clues
+        self.pipeline = Pipeline(
+            self.memory_model, self.embedder, reranking, self.fusion, self.shards, self.clues, self.meter
+        )
 
     @classmethod
     def _over(cls, live: LiveCorpus, generator: LLM | Writer | None, reranking: Reranking | None) -> Self:
@@ -99,6 +103,18 @@ class MemoRAG:
         memo = cls(live.memory_model, generator=generator)
         memo._compose(live, generator, reranking)
         return memo
+
+    def __deepcopy__(self, memo: object = None) -> Self:
+        """A copy over the same models; the corpus is changed apart from this one's."""
+        return type(self)._over(self.live.copied(), self.generator, self.pipeline.reranking)
+
+    __copy__ = __deepcopy__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process: a corpus in RAM as a snapshot, one that lives in a store as its folder (`store.snapshot`)."""
+        for name, model in (("generator", self.generator), ("reranker", self.pipeline.reranking)):
+            snapshot.check_travels(name, model)
+        return _restored, (type(self), self.live.to_state(), self.generator, self.pipeline.reranking)
 
     @property
     def corpus(self) -> Corpus:
@@ -559,3 +575,10 @@ class MemoRAG:
     def info(self) -> dict[str, Any]:
         """What is memorized and by which settings, for people and JSON."""
         return self.live.info()
+
+
+def _restored(
+    cls: type[MemoRAG], state: Mapping[str, Any], generator: LLM | Writer | None, reranking: Reranking | None
+) -> MemoRAG:
+    """The engine of a pickle."""
+    return cls._over(LiveCorpus.of_state(state), generator, reranking)

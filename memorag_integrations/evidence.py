@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .documents import Passage
-from .metadata import plain_metadata
+from .text.metadata import plain_metadata
 
 Signal = Literal["bm25", "dense", "neighbourhood", "memory", "reranker"]
 

@@ -6,6 +6,7 @@ memory, a reranker's scores, a language model's text. The drivers in `drivers` a
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from typing import Literal, get_args
 from .answers.key_points import HITS, name_key_points
 from .answers.writer import Answer, Writer
 from .clues import Recall, Usage, attributed, merge_recalls
-from .contracts import MemoryModel, Reranker
+from .contracts import Reranker
 from .corpus.state import Corpus, RoutedMemory
 from .drivers import Steps, gather
 from .encoders.checked import CheckedEmbedder
@@ -25,6 +26,7 @@ from .errors import InputError, LLMError
 from .evidence import Evidence
 from .index.index import Filters
 from .llms.scheduling import UsageMeter
+from .memories.recall_cache import CachedMemoryModel
 from .retrieval import fusion, per_clue_union, trace
 from .retrieval.baselines import rank_baseline
 from .retrieval.clue_search import MOST_WEIGHED, ClueQueries, keep_heaviest
@@ -66,7 +68,7 @@ class Ask:
 
     Args:
         parts: The memories.
-        together: Most memories asked at once by threads. How many prompts are under way is the memory model's to say.
+        together: Most memories asked at once. How many prompts are under way is the memory model's to say.
     """
 
     parts: Sequence[RoutedMemory]
@@ -80,7 +82,8 @@ class Ask:
             return [recall.result() for recall in asked]
 
     async def arun(self) -> list[Recall]:
-        return await gather([_arecall(part) for part in self.parts])
+        turns = asyncio.Semaphore(self.together)
+        return await gather([_arecall(part, turns) for part in self.parts])
 
 
 @dataclass(frozen=True)
@@ -119,8 +122,9 @@ def _recall(part: RoutedMemory) -> Recall:
     return attributed(recall, part.documents)
 
 
-async def _arecall(part: RoutedMemory) -> Recall:
-    [recall] = await part.memory.arecall([part.scores.text], scores=[part.scores])
+async def _arecall(part: RoutedMemory, turns: asyncio.Semaphore) -> Recall:
+    async with turns:
+        [recall] = await part.memory.arecall([part.scores.text], scores=[part.scores])
     return attributed(recall, part.documents)
 
 
@@ -141,7 +145,7 @@ class Pipeline:
         meter: Adds up what was spent.
     """
 
-    memory_model: MemoryModel
+    memory_model: CachedMemoryModel
     embedder: CheckedEmbedder | None
     reranking: Reranking | None
     fusion: Fusion
@@ -243,7 +247,7 @@ class Pipeline:
     def _ask(self, corpus: Corpus, scores: Scores) -> Steps[Recall]:
         """The clues of the memories that the query's scores lead to."""
         parts, begun = corpus.route(scores, self.shards, self.memory_model), time.perf_counter()
-        recalls: list[Recall] = yield Ask(parts, getattr(self.memory_model, "together", 1))
+        recalls: list[Recall] = yield Ask(parts, self.memory_model.together)
         recall = merge_recalls(scores.text, recalls, self.clues if len(recalls) <= 1 else MOST_WEIGHED * self.clues)
         self.meter.add(recall.usage)
         trace.tell(trace.RecallStep.of(recall, len(parts), time.perf_counter() - begun))

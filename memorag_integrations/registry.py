@@ -68,18 +68,3 @@ def memory_by_name(name: str) -> MemoryModel:
             f"The memory {name!r} needs settings of its own. Pass the object: {model.__name__}(…)."
         ) from error
     return made
-
-
-def memory_model(memory: str | MemoryModel) -> MemoryModel:
-    """The memory model that an argument says.
-
-    Raises:
-        InputError: For what is no memory model, or an unknown name.
-    """
-    model = memory_by_name(memory) if isinstance(memory, str) else memory
-    if not isinstance(model, MemoryModel):
-        raise InputError(
-            f"memory must be a memory model (form, load, fingerprint, capacity, config) or one of "
-            f"{', '.join(sorted(MEMORY_MODELS))}; found {type(memory).__name__}."
-        )
-    return model

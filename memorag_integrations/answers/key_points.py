@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from ..clues import Usage
-from ..contracts import MemoryModel, SummarizingMemory
 from ..corpus.state import Corpus
-from ..errors import InputError
-from ..memories.recall_cache import uncached
+from ..memories.recall_cache import CachedMemoryModel, as_cached
 from ..replies.clue_parsing import parse_list
 from ..retrieval import per_clue_union
 
@@ -17,7 +15,7 @@ MOST_POINTS = 100
 """Key points taken of one memory."""
 
 
-def name_key_points(corpus: Corpus, model: MemoryModel, document_id: str | None) -> tuple[list[str], Usage]:
+def name_key_points(corpus: Corpus, model: CachedMemoryModel, document_id: str | None) -> tuple[list[str], Usage]:
     """The key points that the memories name, each once, and what it cost.
 
     Args:
@@ -35,14 +33,8 @@ def name_key_points(corpus: Corpus, model: MemoryModel, document_id: str | None)
         for number, shard in enumerate(corpus.shards)
         if document_id is None or any(document.id == document_id for document in shard.documents)
     ]
-    for joined, _ in corpus.joined(model, numbers, len(numbers)):
-        memory = uncached(joined)
-        if not isinstance(memory, SummarizingMemory):
-            raise InputError(
-                f'{type(memory).__name__} has no language model to name key points. Use method="whole", or a memory '
-                f"that has one: LLMMemory, GistMemory, LongContextMemory, BeaconMemory."
-            )
-        reply = memory.summarize()
+    for memory, _ in corpus.joined(model, numbers, len(numbers)):
+        reply = as_cached(memory).summarize()
         usage += reply.usage
         points |= dict.fromkeys(key_points_of(reply.text))
     return list(points), usage

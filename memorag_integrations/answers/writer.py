@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..clues import Completion, Usage
-from ..contracts import LLM, MemoryModel
+from ..contracts import LLM
 from ..errors import InputError
 from ..evidence import Evidence
+from ..llms.gate import PromptGate
 from ..llms.scheduling import UsageMeter, aask, ask, check_llm, provider_errors
 from ..memories.recall_cache import CachedMemoryModel
 from ..prompts import Prompts
@@ -52,6 +53,8 @@ class Writer:
         max_tokens: Most tokens of what is written.
         context_window: Tokens of prompt and reply together, where the model does not say.
         together: Most parts of a long text that are condensed at once.
+        gate: Admits all prompts but those whose reply is streamed: that of a memory, where both ask one language model.
+            None: `together` alone holds.
     """
 
     llm: LLM
@@ -60,6 +63,8 @@ class Writer:
     max_tokens: int = 1024
     context_window: int | None = None
     together: int = 4
+    gate: PromptGate | None = field(default=None, repr=False, compare=False)
+    _parts_gate: PromptGate = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_llm(self.llm)
@@ -67,6 +72,7 @@ class Writer:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InputError(f"{name} must be a whole number of at least 1, found {value!r}.")
+        object.__setattr__(self, "_parts_gate", self.gate or PromptGate(self.together))
 
     def answer_prompt(self, query: str, evidence: Sequence[Evidence]) -> tuple[str, Sequence[Evidence]]:
         """The prompt for an answer, and the evidence in it: as much, from the best down, as the window holds.
@@ -115,11 +121,13 @@ class Writer:
 
     def write(self, prompt: str, evidence: Sequence[Evidence] = (), usage: Usage | None = None) -> Answer:
         """The reply to a prompt of those above, from this evidence; `usage` is what was spent before."""
-        [[completion]] = ask(self.llm, [[prompt]], max_tokens=self.max_tokens, together=1)
+        gate = self.gate or PromptGate(1)
+        [[completion]] = ask(self.llm, [[prompt]], max_tokens=self.max_tokens, gate=gate)
         return _written(completion, evidence, usage)
 
     async def awrite(self, prompt: str, evidence: Sequence[Evidence] = (), usage: Usage | None = None) -> Answer:
-        [[completion]] = await aask(self.llm, [[prompt]], max_tokens=self.max_tokens, together=1)
+        gate = self.gate or PromptGate(1)
+        [[completion]] = await aask(self.llm, [[prompt]], max_tokens=self.max_tokens, gate=gate)
         return _written(completion, evidence, usage)
 
     def stream(self, prompt: str) -> Iterator[str]:
@@ -142,7 +150,7 @@ class Writer:
             reply_tokens=self.max_tokens,
             language=self.language,
             prompts=self.prompts,
-            together=self.together,
+            gate=self._parts_gate,
             meter=meter,
         )
         return short, meter.total
@@ -172,16 +180,14 @@ def _written(completion: Completion, evidence: Sequence[Evidence] = (), usage: U
     return Answer(strip_thoughts(completion.text)[0].strip(), evidence, completion.usage + (usage or Usage()))
 
 
-def writer_for(generator: LLM | Writer | None, model: MemoryModel) -> Writer:
+def writer_for(generator: LLM | Writer | None, model: CachedMemoryModel) -> Writer:
     """What writes: the generator, else the language model of the memory model.
 
     Raises:
         InputError: Where there is neither.
     """
-    model = model.model if isinstance(model, CachedMemoryModel) else model
-    llm, window = getattr(model, "llm", None), getattr(model, "context_window", None)
-    if generator is None and llm is not None:
-        return Writer(llm, context_window=window)
+    if generator is None and model.llm is not None:
+        return Writer(model.llm, context_window=model.context_window, gate=model.gate)
     if generator is None:
         raise InputError(
             "An answer needs a language model, and the memory has none of its own. Pass one: MemoRAG(generator=llm) "

@@ -16,7 +16,6 @@ from ..contracts import LLM, MemoryModel
 from ..corpus.text_files import read_files
 from ..errors import MemoRAGError
 from ..evidence import Evidence
-from ..memories.activation import ActivationMemoryModel
 from ..pipeline import Method
 from ..retrieval.query import Mode
 from . import living
@@ -272,7 +271,7 @@ def _language_model(model: str | None) -> LLM | None:
 
 def _with_writer(store: Path, model: str | None) -> engine.MemoRAG:
     memo = engine.MemoRAG.load(store, generator=_language_model(model))
-    if model is None and memo.generator is None and isinstance(memo.memory_model, ActivationMemoryModel):
+    if model is None and memo.generator is None and memo.memory_model.llm is None:
         raise click.UsageError("The store's memory has no language model of its own: say which writes, with --model.")
     return memo
 

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from ..contracts import Embedder, LexicalEmbedder, Progress
+from ..contracts.conformance import conforms
 from ..documents import text_hash
 from ..errors import Cancelled, EmbedderError, InputError
 from ..scores import Floats, LexicalWeights
@@ -53,6 +54,12 @@ class CheckedEmbedder:
     def of(cls, embedder: Embedder | None) -> CheckedEmbedder | None:
         """The embedder, checked; None for none."""
         return None if embedder is None else cls(embedder)
+
+    def copied(self) -> CheckedEmbedder:
+        """Another one over the same model, whose vectors under way are its own."""
+        copy = CheckedEmbedder(self.embedder, self._fingerprint)
+        copy._verified, copy.weights, copy.late = self._verified, dict(self.weights), self.late
+        return copy
 
     @property
     def fingerprint(self) -> EmbedderFingerprint:
@@ -145,7 +152,7 @@ class CheckedEmbedder:
     @property
     def lexical(self) -> Literal["beside", "instead"] | None:
         """Where the embedder's lexical weights count; None where it has none."""
-        return self.embedder.lexical if isinstance(self.embedder, LexicalEmbedder) else None
+        return self.embedder.lexical if conforms(self.embedder, LexicalEmbedder) else None
 
     def lexical_passages(self, texts: Sequence[str]) -> list[LexicalWeights]:
         """The weights of passages. Those that came neither with their vectors nor out of a store are read again."""
@@ -177,7 +184,7 @@ class CheckedEmbedder:
     ) -> tuple[Floats, Sequence[LexicalWeights]]:
         """Checked vectors; and lexical weights, where the embedder has such, of the same pass."""
         weights: Sequence[LexicalWeights] = ()
-        if isinstance(self.embedder, LexicalEmbedder) and self.embedder.lexical is not None:
+        if conforms(self.embedder, LexicalEmbedder) and self.embedder.lexical is not None:
             vectors, weights = self.embedder.embed_lexical(texts)
             check_lexical(weights, len(texts), self.embedder.name)
         else:

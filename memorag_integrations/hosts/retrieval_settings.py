@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from ..errors import InputError, StoreError
 from ..index.filters import Filters, filter_predicate
-from ..metadata import TAG, decode_metadata, encode_metadata
+from ..text.metadata import TAG, decode_metadata, encode_metadata
 from .arguments import check_retrieval
 
 FILE = "retriever.json"
@@ -106,7 +106,7 @@ def filters_from_data(data: Mapping[str, Any] | None) -> Filters | None:
             f"filters=, or filters=None to search everything."
         )
     try:
-        filters = decode_metadata(data)
+        filters: Filters = decode_metadata(data)
         filter_predicate(filters)
         return filters
     except (ValueError, TypeError) as error:

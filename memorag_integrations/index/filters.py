@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from ..errors import InputError
-from ..metadata import plain_metadata
+from ..text.metadata import plain_metadata
 
 Predicate = Callable[[Mapping[str, Any]], bool]
 Filters = Mapping[str, Any] | Predicate

@@ -16,14 +16,12 @@ import numpy as np
 from ..clues import Recall
 from ..scores import Floats, Scores
 from ..text.languages import by_script
+from ..text.scripts import LANGUAGES_WITHOUT_BLANKS
 from .fusion import standardize
 from .provenance import Provenance, Ranking
 
 TOO_SHORT = 3
-"""Words of a clue up to which it is not searched for; characters in a language of `UNSPACED`."""
-
-UNSPACED = ("zh", "ja", "th", "km", "lo", "my")
-"""Languages that put no blanks between words."""
+"""Words of a clue up to which it is not searched for; characters in a language written without blanks between words."""
 
 
 def searched(recall: Recall) -> list[str]:
@@ -66,5 +64,5 @@ def round_robin(every: Sequence[Floats]) -> Floats:
 
 
 def _words(text: str) -> int:
-    unspaced = by_script(text) in UNSPACED
+    unspaced = by_script(text) in LANGUAGES_WITHOUT_BLANKS
     return sum(map(str.isalnum, text)) if unspaced else len(text.split())

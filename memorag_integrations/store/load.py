@@ -20,7 +20,7 @@ from ..encoders.fingerprint import EmbedderFingerprint
 from ..errors import MemoryModelError, StoreError
 from ..index.bm25 import Vocabulary
 from ..index.documents import IndexedDocument
-from ..memories.recall_cache import cached
+from ..memories.recall_cache import CachedMemoryModel, cached
 from ..progress import silent
 from ..retrieval.fusion import Fusion
 from ..scores import Floats
@@ -62,7 +62,7 @@ class Bundle:
     """What a store holds, as live objects."""
 
     settings: Settings
-    memory_model: MemoryModel
+    memory_model: CachedMemoryModel
     embedder: CheckedEmbedder | None
     corpus: Corpus
     generation: int
@@ -90,7 +90,7 @@ def load(
         )
     found = open_models(store, state, embedder, model)
     corpus, generation = restored(found.artifacts, state, Corpus.empty(found.artifacts.embedder is not None))
-    return Bundle(found.settings, found.artifacts.model, found.artifacts.embedder, corpus, generation)
+    return Bundle(found.settings, cached(found.artifacts.model), found.artifacts.embedder, corpus, generation)
 
 
 def open_models(

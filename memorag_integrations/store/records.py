@@ -12,7 +12,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from ..metadata import decode_metadata, encode_metadata
+from ..text.metadata import decode_metadata, encode_metadata
 
 Value = str | bytes | int | float | None
 

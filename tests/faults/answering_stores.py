@@ -122,7 +122,7 @@ def make_stopped(scratch: Path, chance: random.Random) -> None:
     before, after = home.sound
     shutil.copytree(before, after)
     memo = MemoRAG.open(after, **home.models())
-    memo._home = Watched(after)
+    memo.live.home = Watched(after)
     memo.replace(make_documents(chance, 1, 6, first=5), progress=False)
     shutil.copytree(after, home.folder)
     shutil.copy(after.with_suffix(".journal"), home.folder / JOURNAL)

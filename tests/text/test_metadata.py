@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from memorag_integrations import Document, MemoRAG
 from memorag_integrations.errors import InputError
-from memorag_integrations.metadata import TAG, decode_metadata, encode_metadata, plain_metadata
+from memorag_integrations.text.metadata import TAG, decode_metadata, encode_metadata, plain_metadata
 
 VALUES = {
     "datetime": datetime(2024, 5, 1, 9, 30, 15, 250),
