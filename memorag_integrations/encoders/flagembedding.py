@@ -7,7 +7,6 @@ devices. Here its classes load tokenizer and weights, and the model's forward pa
 
 from __future__ import annotations
 
-import importlib.util
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,7 +19,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import EmbedderError, MemoRAGError, MissingExtraError, RerankerError
+from ..errors import EmbedderError, MemoRAGError, MissingExtraError, RerankerError, check_extra
 from .pretrained import find_folder, not_had, pick_device, quiet_loading, read_config
 
 Floats = NDArray[np.float32]
@@ -254,12 +253,6 @@ def is_m3_folder(path: str) -> bool:
     return all((folder / file).is_file() for file in (*M3_FILES, "config.json"))
 
 
-def check_extra(feature: str) -> None:
-    """Raises MissingExtraError without FlagEmbedding."""
-    if importlib.util.find_spec("FlagEmbedding") is None:
-        raise MissingExtraError(feature, "bge")
-
-
 def check_length(max_length: int | None, limit: int, name: str, error: type[MemoRAGError]) -> int:
     """The length asked for, or the model's own."""
     if max_length is not None and max_length > limit:
@@ -268,8 +261,8 @@ def check_length(max_length: int | None, limit: int, name: str, error: type[Memo
 
 
 def _load(kind: type[Any], model: str, device: str | None, error: type[MemoRAGError]) -> Any:
-    check_extra(f"The model {model!r}")
-    where, folder = pick_device(device, error), find_folder(model, error).resolve()
+    check_extra(f"The model {model!r}", "bge")
+    where, folder = pick_device(device, error), find_folder(model, error).path.resolve()
     with _loading_lock:
         found = _loaded.get((kind.__name__, folder, where))
         if found is None:

@@ -9,8 +9,8 @@ import numpy as np
 
 from ..contracts import Reranker
 from ..contracts.conformance import conforms
-from ..errors import InputError
-from .flagembedding import M3, CrossEncoder, Preparing, check_extra, is_m3_folder, load_cross_encoder, load_m3
+from ..errors import InputError, check_extra
+from .flagembedding import M3, CrossEncoder, Preparing, is_m3_folder, load_cross_encoder, load_m3
 
 BGE_M3, BGE_RERANKER = "BAAI/bge-m3", "BAAI/bge-reranker-v2-m3"
 
@@ -37,7 +37,7 @@ class CrossEncoderReranker(Preparing, Reranker):
         device: str | None = None,
         batch_size: int = 32,
     ) -> None:
-        check_extra("A cross-encoder")
+        check_extra("A cross-encoder", "bge")
         self.model = model
         self.max_length = max_length
         self.device = device
@@ -77,7 +77,7 @@ class BGEM3Reranker(Preparing, Reranker):
         device: str | None = None,
         batch_size: int = 32,
     ) -> None:
-        check_extra("BGE-M3")
+        check_extra("BGE-M3", "bge")
         self.model = model
         self.max_length = max_length
         self.device = device

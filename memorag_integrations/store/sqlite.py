@@ -20,7 +20,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from ..errors import MemoRAGError, StoreError
-from . import original_memorag as original_store
+from . import original_memorag
 
 FORMAT = 2
 APPLICATION_ID = int.from_bytes(b"MRAG", "big")
@@ -211,12 +211,12 @@ def _present(folder: Path) -> Path:
         raise StoreError(
             f"The store at {folder} cannot be read. Check the permissions of the folder and what is in it."
         )
-    if not path.is_file() and (theirs := original_store.refusal(folder)):
+    if not path.is_file() and (theirs := original_memorag.refusal(folder)):
         raise theirs
     if not folder.is_dir():
         raise StoreError(f"Expected a store folder at {folder}, found {'a file' if folder.exists() else 'nothing'}.")
-    if not path.is_file() and (gone := missing_database(folder)):
-        raise gone
+    if not path.is_file() and (error := missing_database(folder)):
+        raise error
     if not path.is_file():
         raise StoreError(
             f"Expected a store at {folder}, with {DATABASE} in it; found {', '.join(found) or 'an empty folder'}. "
