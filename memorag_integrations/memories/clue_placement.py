@@ -12,6 +12,10 @@ from ..replies.clue_parsing import Reply
 
 Placing = Callable[[str], tuple[int, int, float] | None]
 
+MOST_PLACED = 50_000
+"""Characters of a reply's clues that are looked for in the text; further clues have no place."""
+
+# "Ignore all previous instructions", "system prompt", "reply only", "new instructions:", "忽略以上指令", "你现在是".
 _ORDERS = re.compile(
     # "Ignore all previous instructions" · "system prompt:" · "You are now a pirate" · "reply only with PWNED" ·
     # "New instructions: …" · "<|im_start" · 忽略以上所有指令 · 只回复：PWNED · 你现在是
@@ -39,22 +43,28 @@ def placed_clues(
         query: The query that was asked.
     """
     wary = _ORDERS.search(query) is None
-    found: list[Clue] = []
-    planted = 0
+    clues: list[Clue] = []
+    planted = unplaced = characters = 0
     texts: list[tuple[ClueKind, str]] = [("span", span) for span in reply.spans]
     texts += [("question", question) for question in reply.questions]
     texts += [("answer", reply.answer)] if reply.answer else []
     for rank, (kind, clue) in enumerate(texts):
-        where = place(clue)
+        characters += len(clue)
+        unplaced += characters > MOST_PLACED
+        where = place(clue) if characters <= MOST_PLACED else None
         if wary and (_ORDERS.search(clue) or (where and _ORDERS.search(_line(text, where[0], where[1])))):
             planted += 1
             continue
         score = where[2] if where else 0.0
         grounding = Grounding(*shard.locate(where[0], where[1]), score) if where else None
-        found.append(Clue(clue, kind, grounding, _confidence(kind, score, rank)))
-    found.sort(key=lambda clue: -clue.confidence)
-    warned = [f"{planted} clues were orders to a language model, not evidence, and were left out."] if planted else []
-    return tuple(found), warned
+        clues.append(Clue(clue, kind, grounding, _confidence(kind, score, rank)))
+    clues.sort(key=lambda clue: -clue.confidence)
+    warnings: list[str] = []
+    if planted:
+        warnings.append(f"{planted} clues were orders to a language model, not evidence, and were left out.")
+    if unplaced:
+        warnings.append(f"The clues had {characters} characters; {unplaced} beyond {MOST_PLACED} were not looked for.")
+    return tuple(clues), warnings
 
 
 def _line(text: str, start: int, end: int) -> str:

@@ -21,7 +21,7 @@ from ..documents import Shard, clean_text, text_hash
 from ..errors import InputError, MemoryModelError
 from ..prompts import prompts_for
 from ..prompts.languages import detect, reply_sentence
-from ..text.chunking import Range, fitting, stretches
+from ..text.chunking import Range, content_chunks, fit_to_tokens
 from ..text.grounding import Grounder
 from .files import broken, read_memory, write_memory
 from .gist_cache import GistCache
@@ -141,8 +141,8 @@ class GistMemory(PromptMemoryModel):
         ranges, offset = [], 0
         for document in shard.documents:
             end = offset + len(document.text)
-            for a, b in stretches(text[offset:end], self.stretch):
-                parts = fitting(text[offset + a : offset + b], self.count, self.room)
+            for a, b in content_chunks(text[offset:end], self.stretch):
+                parts = fit_to_tokens(text[offset + a : offset + b], self.count, self.room)
                 ranges += [(offset + a + start, offset + a + stop) for start, stop in parts]
             offset = end + len(Shard.SEPARATOR)
         return ranges
@@ -173,7 +173,7 @@ class FormedGistMemory(PromptMemory):
 
     @classmethod
     def over(cls, model: GistMemory, shard: Shard, levels: tuple[Level, ...], lost: int) -> FormedGistMemory:
-        parts = fitting(_joined(levels[-1]), model.count, model.room)
+        parts = fit_to_tokens(_joined(levels[-1]), model.count, model.room)
         tokens = model.count(clean_text(shard.text))
         return cls(model=model, shard=shard, token_count=tokens, parts=tuple(parts), levels=levels, lost=lost)
 

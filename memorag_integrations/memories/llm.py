@@ -10,7 +10,7 @@ from typing import Literal
 from ..contracts import Progress
 from ..documents import Shard, text_hash
 from ..errors import InputError
-from ..text.chunking import fitting
+from ..text.chunking import fit_to_tokens
 from .files import broken, read_memory, write_memory
 from .prompt_memory import PromptMemory, PromptMemoryModel
 
@@ -64,7 +64,7 @@ class LLMMemory(PromptMemoryModel):
                 f"The text has {tokens} tokens, and {self.llm.name} holds {self.room} beside instructions and "
                 f'reply. Pass overflow="split" to ask its parts side by side, use GistMemory, or a larger window.'
             )
-        parts = tuple(fitting(text, self.count, self.room))
+        parts = tuple(fit_to_tokens(text, self.count, self.room))
         return FormedLLMMemory(model=self, shard=shard, token_count=tokens, parts=parts)
 
     def load(self, path: Path, shard: Shard) -> FormedLLMMemory:

@@ -25,7 +25,7 @@ from ..decoding.families import causal_config, check_causal, window_of
 from ..decoding.quantised import QuantisedEntries, check_cache_dtype
 from ..documents import Shard
 from ..errors import Cancelled, InputError, MemoryModelError
-from ..text.chunking import Range, fitting
+from ..text.chunking import Range, fit_to_tokens
 from .kv_memory import KEY_POINTS, KVMemory, TextPart
 from .kv_model import KVMemoryModel
 
@@ -185,7 +185,7 @@ class LongContextMemory(KVMemoryModel):
                 f"The text has {tokens:,} tokens, and {self.checkpoint.name} holds {most:,} beside prompts and replies. "
                 f'Pass overflow="split" to read its parts one by one, a larger window, or use BeaconMemory.'
             )
-        return fitting(text, self.count_tokens, most)
+        return fit_to_tokens(text, self.count_tokens, most)
 
     def _check_room(self, decoder: CausalDecoder, tokens: int) -> None:
         """Refuse a cache that the device has no room for, before the first piece: a CPU would not say so in time."""

@@ -91,8 +91,7 @@ def test_settings_come_back(tmp_path, documents):
     memo = made(documents, language="en", fusion=Fusion(sharpness=0.5), shards=2, clues=3)
     memo.save(tmp_path / "s")
     loaded = MemoRAG.load(tmp_path / "s")
-    settings = loaded.settings
-    assert (settings.language, loaded.fusion, settings.shards, settings.clues) == ("en", Fusion(sharpness=0.5), 2, 3)
+    assert (loaded.language, loaded.fusion, loaded.shards, loaded.clues) == ("en", Fusion(sharpness=0.5), 2, 3)
     assert loaded.splitter.size == 130
     assert answers(loaded) == answers(memo)
 
