@@ -21,6 +21,7 @@ from .errors import InputError, MemoRAGError, StoreError
 from .memories.recall_cache import CachedMemoryModel
 from .progress import reporting
 from .store.load import load_corpus, restore_latest
+from .store.records import Version
 from .store.save import Settings, StoreArtifacts, checksums_of, commit, describe
 from .store.store import Store, check_target, exists
 
@@ -41,7 +42,7 @@ class LiveCorpus:
         splitter: Cuts documents into passages.
         state: The current state; None before anything was memorized.
         home: The store that every change goes to, for a corpus that lives in its store.
-        source: The store that the state was last loaded from or saved to, and its generation then.
+        source: The folder of the store that the state was last loaded from or saved to, and which state that was.
     """
 
     settings: Settings
@@ -50,7 +51,7 @@ class LiveCorpus:
     splitter: Splitter
     state: Corpus | None = None
     home: Store | None = None
-    source: tuple[Path, int] | None = None
+    source: tuple[Path, Version] | None = None
     _unsaved: bool = field(default=False, init=False)
     _closed: bool = field(default=False, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
@@ -103,7 +104,7 @@ class LiveCorpus:
             target = self._target(save_dir)
             artifacts = None if target is None else StoreArtifacts(target, self.memory_model, self.embedder)
             if target is not None:
-                target.prepare(self._description())
+                target.prepare(self._description(), new=self.home is None)
             language = self.settings.language
             reviser = Reviser(self.splitter, self.memory_model, self.embedder, language, artifacts, report, cancel)
             encoded = formed = 0
@@ -144,13 +145,19 @@ class LiveCorpus:
         """Whether the store now holds `corpus`; False where another process changed the store meanwhile."""
         expected = self.source[1] if self.home is not None and self.source is not None else None
         same = not change and list(before.entries) == list(corpus.entries)
-        if same and expected is not None and artifacts.store.generation() == expected:
+        if same and expected is not None and artifacts.store.version() == expected:
             return True  # nothing is written: other processes need not read again what is as it was
-        generation = commit(artifacts, corpus, self.settings, expected)
-        if generation is None:
+        version = commit(artifacts, corpus, self.settings, expected)
+        if version is None:
             return False
-        self.source, self._unsaved = (artifacts.store.folder.resolve(), generation), False
+        self._follow(artifacts.store.folder, version)
         return True
+
+    def _follow(self, folder: Path, version: Version) -> None:
+        """The state is this one of the store in `folder` from now on; another store there is refused."""
+        self.source, self._unsaved = (folder.resolve(), version), False
+        if self.home is not None:
+            self.home = with_(self.home, identity=version.identity)
 
     def _description(self) -> dict[str, Any]:
         return describe(self.settings, self.memory_model, self.embedder)
@@ -161,18 +168,18 @@ class LiveCorpus:
         """Make the corpus the state of the store in `folder`. See `MemoRAG.save`."""
         folder = Path(folder)
         with self._lock:
-            target, corpus = Store(folder, wait), self.current
-            target.prepare(self._description())
             expected = self.source[1] if self.source is not None and self.source[0] == folder.resolve() else None
+            target, corpus = Store(folder, wait, None if expected is None else expected.identity), self.current
+            target.prepare(self._description(), new=expected is None)
             artifacts = StoreArtifacts(target, self.memory_model, self.embedder)
-            generation = commit(artifacts, corpus, self.settings, expected)
-            if generation is None:
+            version = commit(artifacts, corpus, self.settings, expected)
+            if version is None:
                 raise StoreError(
                     f"The store at {folder} was changed by somebody else since this corpus was loaded from it. Load it "
                     f"again and repeat your changes, or use MemoRAG.open, which makes them to what is there."
                 )
             if self.home is None or expected is not None:
-                self.source, self._unsaved = (folder.resolve(), generation), False
+                self._follow(folder, version)
 
     @classmethod
     def load(
@@ -197,7 +204,7 @@ class LiveCorpus:
             stored.embedder,
             Splitter(stored.settings.passage_size),
             stored.corpus,
-            source=(Path(folder).resolve(), stored.generation),
+            source=(Path(folder).resolve(), stored.version),
         )
 
     @classmethod
@@ -237,7 +244,8 @@ class LiveCorpus:
                     f"The store at {folder} was made with {name}={stored.get(name)!r}, found {value!r}. Leave it out, or "
                     f"make another store."
                 )
-        live.home = home
+        assert live.source is not None
+        live.home = with_(home, identity=live.source[1].identity)
         return live
 
     def reload(self) -> bool:
@@ -252,14 +260,14 @@ class LiveCorpus:
     def _reload(self) -> bool:
         """Take over the state of the store behind this corpus; False where it is the one there is."""
         assert self.source is not None
-        folder, generation = self.source
-        home = self.home or Store(folder)
-        if home.generation() == generation:
+        folder, version = self.source
+        home = self.home or Store(folder, identity=version.identity)
+        if home.version() == version:
             return False
         before = self.state_or_empty
         stored = home.read(checksums_of(before))
         self.state, found = restore_latest(StoreArtifacts(home, self.memory_model, self.embedder), stored, before)
-        self.source = (folder, found)
+        self._follow(folder, found)
         return True
 
     def close(self) -> None:
