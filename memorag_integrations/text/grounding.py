@@ -41,7 +41,8 @@ MOST_WORDS = 1000
 """Words of a clue that are looked for. In a script without blanks between words, every character is one."""
 
 COMPARED = 80_000_000
-"""Characters of the clue times characters of a range, summed over all ranges that are compared with it."""
+"""Characters of the clue times characters of a range, summed over all ranges that are compared with it; outside Latin
+scripts each pair counts three times."""
 _MOST_CHECKS = 28
 _LONG = 1000
 _FEW_WINDOWS = 3
@@ -178,7 +179,9 @@ class _Clue:
         self.joined = " ".join(self.forms)
         self.numbers = index.numbers(self.forms)
         self.windows = WINDOWS if len(self.joined) <= _LONG else _FEW_WINDOWS
-        self.checks = int(min(_MOST_CHECKS, COMPARED / 2 / (len(self.joined) + 1) ** 2 / self.windows))
+        latin = max(self.joined, default="") < "\u0100"  # other characters are looked up in a hash table: about 3 times
+        self._cost = len(self.joined) * (1 if latin else 3)
+        self.checks = int(min(_MOST_CHECKS, COMPARED / 2 / (self._cost * len(self.joined) + 1) / self.windows))
         rarities = index.rarity(self.numbers)
         self.mean_rarity = float(rarities.mean()) if self.forms else 0.0
         self._rarity = dict(zip(self.forms, rarities.tolist(), strict=True))
@@ -196,7 +199,7 @@ class _Clue:
         if self.forms == place:
             return 1.0
         joined = " ".join(place)
-        self._left -= len(self.joined) * len(joined)
+        self._left -= self._cost * len(joined)
         if self._left < 0:
             return 0.0
         characters = max(0.0, 2.0 * Indel.normalized_similarity(self.joined, joined) - 1.0)
