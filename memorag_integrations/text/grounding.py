@@ -7,6 +7,7 @@ and the text's: so many occurrences of words are counted, and so many characters
 
 from __future__ import annotations
 
+import os
 import threading
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -28,8 +29,6 @@ OCCURRENCES = 1 << 16
 """Occurrences of the clue's words and runs of words that vote; beyond it the most common words have no vote."""
 WINDOWS = 6
 """Most windows of the text that a clue is aligned with."""
-ALIGNED = 3
-"""Of these, the most promising ones in which every range is tried."""
 SHORT = 50_000_000
 """A clue is aligned character by character where its length squared, by the window's length, is at most this."""
 GRID = 6
@@ -48,6 +47,19 @@ _LONG = 1000
 _FEW_WINDOWS = 3
 _FEW_CHECKS = 8
 _CANDIDATES = 100
+
+
+_building = threading.Lock()  # one index at a time: each takes seconds of pure Python for a text of megabytes
+
+
+def _reset_building() -> None:
+    """In the child of a fork: the thread that held the lock is not there."""
+    global _building
+    _building = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # there is no fork on Windows
+    os.register_at_fork(after_in_child=_reset_building)
 
 
 class Place(NamedTuple):
@@ -70,13 +82,12 @@ class Grounder:
         self._text = text
         self._least = least
         self._index: WordIndex | None = None
-        self._lock = threading.Lock()
 
     @property
     def index(self) -> WordIndex:
         """Where the words of the text stand; several threads that ask at once share one."""
         if self._index is None:
-            with self._lock:
+            with _building:
                 if self._index is None:
                     self._index = WordIndex(self._text)
         return self._index
@@ -105,8 +116,7 @@ class Grounder:
         if place := self._exact(target, votes, (low, high), (start, end)):
             return place
         windows = [_Window(target, self.index, *window) for window in self._windows(target, votes, low, high)]
-        windows.sort(key=lambda window: -window.likeness)
-        places = [window.place() for window in windows[:ALIGNED]]
+        places = [window.place() for window in sorted(windows, key=lambda window: -window.likeness)]
         best = max(places, key=lambda place: (place.score, -place.start), default=None)
         return best if best and best.score >= self._least else None
 

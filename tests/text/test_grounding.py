@@ -179,7 +179,7 @@ def test_the_work_for_a_clue_has_a_bound_whatever_its_length_and_the_text(
                 place = grounder.ground(asked)
                 assert place is None or 0 <= place.start < place.end <= len(text)
                 assert work.occurrences <= grounding.OCCURRENCES
-                assert work.aligned <= grounding.ALIGNED * grounding.SHORT
+                assert work.aligned <= grounding.WINDOWS * grounding.SHORT
                 assert work.compared <= grounding.COMPARED
                 monkeypatch.undo()
 
