@@ -18,8 +18,9 @@ from .corpus.state import Corpus
 from .documents import Document, own
 from .encoders.checked import CheckedEmbedder
 from .errors import InputError, MemoRAGError, StoreError
-from .memories.recall_cache import CachedMemoryModel
+from .memories.recall_cache import CachedMemoryModel, cached
 from .progress import reporting
+from .store import snapshot
 from .store.load import load_corpus, restore_latest
 from .store.records import Version
 from .store.save import Settings, StoreArtifacts, checksums_of, commit, describe
@@ -270,6 +271,65 @@ class LiveCorpus:
         self._follow(folder, found)
         return True
 
+    # ── copies ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def copied(self) -> LiveCorpus:
+        """The same state over the same models, to be changed apart from this one."""
+        with self._lock:
+            embedder = None if self.embedder is None else self.embedder.copied()
+            live = LiveCorpus(
+                self.settings, self.memory_model, embedder, self.splitter, self.state, self.home, self.source
+            )
+            live._unsaved, live._closed = self._unsaved, self._closed
+        return live
+
+    def to_state(self) -> dict[str, Any]:
+        """What another process needs to have the same corpus: its folder, or a snapshot, and the models.
+
+        Raises:
+            InputError: For a model that cannot be pickled, or a corpus that is closed.
+        """
+        embedder = None if self.embedder is None else self.embedder.embedder
+        memory = self.memory_model.model
+        state: dict[str, Any] = {
+            "version": snapshot.VERSION,
+            "settings": self.settings,
+            # one with a config is made again from the store
+            "embedder": embedder if embedder is None or embedder.config is None or self.state is None else None,
+            "memory": memory if memory.config is None or self.state is None else None,
+        }
+        for name in ("embedder", "memory"):
+            snapshot.check_travels(name, state[name])
+        if self.state is None and not self._closed:
+            return state
+        if self.home is not None:
+            return {**state, "folder": str(self.home.folder.resolve()), "wait": self.home.wait}
+        return {**state, "snapshot": snapshot.packed(lambda folder: self.copied().save(folder))}
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Any]) -> LiveCorpus:
+        """The corpus of `to_state`.
+
+        Raises:
+            StoreError: For a state of another version, or a folder that is not there any more.
+        """
+        snapshot.check_version(state)
+        embedder, memory = state["embedder"], state["memory"]
+        if "folder" in state:
+            home = Store(Path(state["folder"]), state["wait"])
+            live = cls.load(home.folder, embedder, memory, unfinished=True)
+            live.home = home
+            return live
+        if "snapshot" in state:
+            temporary = snapshot.unpacked(state["snapshot"])
+            live = cls.load(temporary.name, embedder, memory)
+            live.source = None  # it is a copy in RAM, and may be saved anywhere
+            snapshot.keep_with(live, temporary)
+            return live
+        settings = state["settings"]
+        checked = CheckedEmbedder.of(embedder)
+        return cls(settings, cached(memory), checked, Splitter(settings.passage_size))
+
     def close(self) -> None:
         """Let go of corpus and memories; everything was written when it changed. Closing twice does no harm."""
         with self._lock:
@@ -307,3 +367,8 @@ class LiveCorpus:
             "embedder": "none (BM25 alone)" if self.embedder is None else str(self.embedder.fingerprint),
             "passage_size": self.settings.passage_size,
         }
+
+
+def restored(over: Callable[..., Any], state: Mapping[str, Any], *parts: object) -> Any:
+    """What a pickle of an engine becomes: an engine over the corpus of `state`, with the other parts that it had."""
+    return over(LiveCorpus.of_state(state), *parts)

@@ -21,9 +21,6 @@ class StoredName(str):
 
     __slots__ = ()
 
-    def __str__(self) -> str:
-        return self  # stays one where a class keeps str(model)
-
 
 class Found(NamedTuple):
     """A model's folder.
@@ -58,7 +55,7 @@ def find_folder(
         MissingExtraError: For a repo id without the hub's client (the `hf` extra).
     """
     name, path = str(model), Path(model).expanduser()
-    here_alone = isinstance(name, StoredName)
+    here_alone = isinstance(model, StoredName)
     if path.is_dir():
         return Found(path)
     if path.exists() or name.startswith((".", "/", "~")) or name.count("/") != 1:

@@ -10,12 +10,12 @@ from functools import cached_property
 from typing import ClassVar
 
 from .. import registry
-from ..clues import Completion, Recall, Usage, merge_recalls
+from ..clues import Completion, Recall, Usage, UsageMeter, merge_recalls
 from ..contracts import LLM, Config
 from ..documents import Shard, clean_text
 from ..errors import InputError
 from ..llms.gate import PromptGate
-from ..llms.scheduling import UsageMeter, aask, ask, check_llm, no_llm
+from ..llms.scheduling import aask, ask, check_llm, no_llm
 from ..prompts import Prompts, fence, prompts_for
 from ..prompts.languages import detect, reply_sentence
 from ..replies.clue_parsing import parse_list, parse_reply, parse_text

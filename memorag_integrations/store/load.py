@@ -13,7 +13,7 @@ from typing import Any
 from .. import registry
 from ..contracts import Embedder, Memory, MemoryModel
 from ..corpus.state import Corpus
-from ..documents import Document, Passage, Shard
+from ..documents import Document, Passage, Shard, embedding_text
 from ..encoders.checked import CheckedEmbedder
 from ..encoders.embedders import resolve_embedder
 from ..encoders.fingerprint import EmbedderFingerprint
@@ -190,7 +190,7 @@ def _vectors_of(
         Overtaken: Where some are missing because the store has gone on from this version.
     """
     assert artifacts.embedder is not None
-    texts = {key: p.text for entry in entries for key, p in zip(entry.keys, entry.passages, strict=True)}
+    texts = {key: embedding_text(p) for entry in entries for key, p in zip(entry.keys, entry.passages, strict=True)}
     vectors = dict(current.index.vectors_of(list(texts)))
     vectors |= artifacts.vectors([key for key in texts if key not in vectors])
     if missing := {key: text for key, text in texts.items() if key not in vectors}:

@@ -63,6 +63,11 @@ def _settings(config: object, store: Path) -> dict[str, Any]:
             value = _model(value, store)
         elif name == "llm":
             value = _settings(value, store)
+            if "model" in value and not Path(value["model"]).is_dir():  # a store never notes another one
+                raise StoreError(
+                    f"The store at {store} names the language model {str(value['model'])[:200]!r}, which is no folder here. Pass "
+                    f"the memory model that made it: load(folder, memory=…)."
+                )
         settings[name] = value
     return settings
 
