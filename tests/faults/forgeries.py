@@ -525,7 +525,8 @@ for _name, _config in {
     "an unknown kind": {"kind": "os:system", "model": "true"},
     "a kind that is a list": {"kind": []},
 }.items():
-    forgery(f"embedder: {_name}", "stored", refused=True)(partial(_embedder, _config))
+    _local = _config.get("model") in ("evil/model", "evil-model", "BAAI/bge-m3") and "trust_remote_code" not in _config
+    forgery(f"embedder: {_name}", "stored", refused=not _local)(partial(_embedder, _config))
 
 
 def _memory_config(config: dict[str, Any], store: Path, outside: Path) -> None:

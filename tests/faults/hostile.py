@@ -23,6 +23,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -177,7 +178,7 @@ def facts_of(outside: Path) -> Facts:
     for path in sorted([outside, *outside.rglob("*")]):
         status = path.lstat()
         read = None if path.is_dir() else status.st_atime_ns  # a folder is read by looking, as here
-        found[str(path)] = (status.st_mode, status.st_nlink, status.st_mtime_ns, status.st_size, read)
+        found[str(path)] = (status.st_mode, status.st_mtime_ns, status.st_size, read)
     for path in found:
         if Path(path).is_file():
             found[path] += (hashlib.sha256(Path(path).read_bytes()).hexdigest(),)
@@ -354,20 +355,27 @@ class Failure:
     wrong: str
 
 
-def run(scratch: Path, only: Sequence[str] = (), doors: Sequence[str] = tuple(DOORS)) -> Iterator[Failure | None]:
-    """Make sound stores in an empty folder, and examine each forgery at each door."""
+@contextmanager
+def examining(scratch: Path) -> Iterator[Worker]:
+    """A worker, over sound stores made in an empty folder."""
     (scratch / "gists").mkdir()
     make_sound(scratch)
     worker = Worker(scratch)
     try:
+        yield worker
+    finally:
+        worker.stop()
+
+
+def run(scratch: Path, only: Sequence[str] = (), doors: Sequence[str] = tuple(DOORS)) -> Iterator[Failure | None]:
+    """Examine each forgery at each door, in an empty folder."""
+    with examining(scratch) as worker:
         for number, forgery in enumerate(FORGERIES):
             if only and not any(text in forgery.name for text in only):
                 continue
             for door in doors:
                 wrong = worker.examine(number, door)
                 yield None if wrong is None else Failure(forgery.name, door, wrong)
-    finally:
-        worker.stop()
 
 
 @click.command()
