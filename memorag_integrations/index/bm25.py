@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from math import log
 
 import numpy as np
@@ -145,15 +146,28 @@ class TermIndex:
         """Inverse document frequency of terms by number, as BM25 weighs them."""
         return {number: self._idf(self._frequency(number)) for number in numbers}
 
-    def score(self, numbers: Sequence[int]) -> Floats:
-        """BM25 of every passage for the terms with these numbers, float32 [n]; a term named twice counts twice."""
+    def score(self, numbers: Sequence[int], weights: Sequence[float] | None = None) -> Floats:
+        """BM25 of every passage for some terms, float32 [n].
+
+        Args:
+            numbers: Of the terms; a term named twice counts twice.
+            weights: What each counts; 1 without.
+        """
         scores = np.zeros(len(self.rows), dtype=np.float32)
-        for number in numbers:
+        for number, weight in zip(numbers, weights or repeat(1.0), strict=False):
             lists = [self._live(number, *part) for part in self._segments]
-            idf = np.float32(self._idf(sum(len(places) for places, _ in lists)))
+            idf = np.float32(weight * self._idf(sum(len(places) for places, _ in lists)))
             for places, counts in lists:
                 scores[places] += idf * (counts / (counts + self._norms[places]))
         return scores
+
+    def holding(self, numbers: Sequence[int]) -> NDArray[np.intp]:
+        """Passages that hold every one of these terms, at least one, rising."""
+        held = np.zeros(len(self.rows), dtype=np.int32)
+        for number in set(numbers):
+            for part in self._segments:
+                held[self._live(number, *part)[0]] += 1
+        return np.flatnonzero(held == len(set(numbers)))
 
     def _idf(self, frequency: int) -> float:
         return log(1 + (len(self.rows) - frequency + 0.5) / (frequency + 0.5))

@@ -105,41 +105,49 @@ class Index:
             filters: Which passages may compete.
         """
         known = [self._known_terms(text) for text in texts]
-        rows = self._pick([numbers for numbers, _ in known], vectors, filters)
+        rows = self._pick([weights for weights, _ in known], vectors, filters)
         candidates = self._everything if rows is None else self._everything.take(rows)
         dense = None
         if self.vectors is not None and vectors is not None:
             dense = self.vectors.score(vectors, rows)
         out = []
-        for i, (text, (numbers, share)) in enumerate(zip(texts, known, strict=True)):
-            bm25 = self.terms.score(numbers)
+        for i, (text, (weights, share)) in enumerate(zip(texts, known, strict=True)):
+            bm25 = self._bm25(weights)
             out.append(
                 Signals(
                     text=text,
                     candidates=candidates,
                     bm25=bm25 if rows is None else bm25[rows],
                     dense=None if dense is None else dense[i],
-                    terms=self.terms.idf(numbers),
+                    terms={number: idf * weights[number] for number, idf in self.terms.idf(list(weights)).items()},
                     known_terms=share,
                     vector=None if vectors is None else vectors[i],
                 )
             )
         return out
 
-    def _known_terms(self, text: str) -> tuple[list[int], float]:
-        terms = analysis.query_terms(text, self.languages)
-        numbers = self.terms.known(terms)
-        return numbers, len(numbers) / len(terms) if terms else 0.0
+    def _known_terms(self, text: str) -> tuple[dict[int, float], float]:
+        """Numbers and weights of those of a text's terms that occur in the corpus, and the share of these among all."""
+        query = analysis.query_terms(text, self.languages)
+        known = self._numbers(query.weights)
+        share = sum(known.values()) / sum(query.weights.values()) if query.weights else 0.0
+        return self._numbers(query.joined) | known, share
+
+    def _numbers(self, weights: Mapping[str, float]) -> dict[int, float]:
+        return {number: weight for term, weight in weights.items() for number in self.terms.known([term])}
+
+    def _bm25(self, weights: Mapping[int, float]) -> Floats:
+        return self.terms.score(list(weights), list(weights.values()))
 
     def _pick(
-        self, texts: Sequence[Sequence[int]], vectors: Floats | None, filters: Filters | None
+        self, texts: Sequence[Mapping[int, float]], vectors: Floats | None, filters: Filters | None
     ) -> NDArray[np.intp] | None:
         """Rows of the candidates, rising; None for all."""
         allowed = None if filters is None else self._allowed(filters)
         if len(self) <= EVERYTHING or (allowed is not None and len(allowed) <= EVERYTHING):
             return allowed
         rows = np.arange(len(self)) if allowed is None else allowed
-        best = [rows[np.argsort(-self.terms.score(numbers)[rows], kind="stable")[:PICK]] for numbers in texts]
+        best = [rows[np.argsort(-self._bm25(weights)[rows], kind="stable")[:PICK]] for weights in texts]
         if self.vectors is not None and vectors is not None:
             if allowed is None:
                 best += self.vectors.search(vectors, PICK)
