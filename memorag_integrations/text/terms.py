@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
+from operator import add
 from typing import NamedTuple
 
 import Stemmer
@@ -133,8 +134,8 @@ def terms(text: str, language: str, tokenizer: Tokenizer | None = None) -> list[
     analyser = _analyser(language)
     chunks = _chunks(text)
     out = list(chain.from_iterable(map(analyser.terms_of.__getitem__, chunks)))
-    found = set(chunks).intersection(analyser.with_stops)
-    out += sorted({stop for chunk in found for stop in analyser.forms(chunk).stops})
+    stops_of = analyser.stops_of
+    out += sorted(set(chain.from_iterable([stops_of[chunk] for chunk in set(chunks) if chunk in stops_of])))
     return out
 
 
@@ -181,36 +182,37 @@ class _Forms(NamedTuple):
     stops: tuple[str, ...] = ()
 
 
-class _TermsOf(dict[str, tuple[str, ...]]):
+class _TermsOf(dict[str, Sequence[str]]):
     """The terms of each chunk of one language, worked out when first asked for."""
 
     def __init__(self, analyser: _Analyser) -> None:
         self._analyser = analyser
 
-    def __missing__(self, chunk: str) -> tuple[str, ...]:
+    def __missing__(self, chunk: str) -> Sequence[str]:
         if not chunk.isascii() and _WITHOUT_BLANKS.search(chunk):
-            return tuple(self._unspaced(chunk))  # a clause, which hardly occurs again
+            return self._unspaced(chunk)  # a clause, which hardly occurs again
         forms = self._analyser.forms(chunk)
         found = tuple([term for term, _ in forms.weights])
-        if forms.stops:
-            self._analyser.with_stops.add(chunk)
         if len(self) >= _MOST_KEPT:
             self.clear()
-            self._analyser.with_stops.clear()
+            self._analyser.stops_of = {}
+        if forms.stops:
+            self._analyser.stops_of[chunk] = forms.stops
         if len(chunk) <= _LONGEST_TERM:
             self[chunk] = found
         return found
 
-    def _unspaced(self, chunk: str) -> Iterator[str]:
+    def _unspaced(self, chunk: str) -> list[str]:
         """The terms of a chunk with characters of a script without blanks, repeats kept."""
+        found: list[str] = []
         for run in _RUNS.findall(chunk):
-            if _WITHOUT_BLANKS.match(run):
-                yield from _pairs(run)
-                if len(run) > 1:
-                    yield from _HAN_OR_KANA.findall(run)
-            else:
-                for part in _pattern().findall(run):
-                    yield from self[part]
+            if not _WITHOUT_BLANKS.match(run):
+                found += chain.from_iterable(map(self.__getitem__, _pattern().findall(run)))
+                continue
+            found += _pairs(run)
+            if len(run) > 1:
+                found += _HAN_OR_KANA.findall(run)
+        return found
 
 
 class _Analyser:
@@ -218,17 +220,25 @@ class _Analyser:
 
     Attributes:
         terms_of: By chunk, what it is indexed under, stop words apart.
-        with_stops: Chunks that hold a stop word.
+        stops_of: By chunk, its stop words; only chunks that have some.
     """
 
     def __init__(self, language: str) -> None:
         self.language = language
         self.terms_of = _TermsOf(self)
-        self.with_stops: set[str] = set()
+        self.stops_of: dict[str, tuple[str, ...]] = {}
         self._stop_words = stop_words(language)
+        self._dotted = language not in ("tr", "az")
+        self._algorithm = SNOWBALL.get(language) if SNOWBALL.get(language) in _algorithms() else None
         self._local = threading.local()  # a stemmer must not be used by two threads at once
 
     def forms(self, chunk: str) -> _Forms:
+        if chunk.isalpha() and chunk.isascii() and chunk[1:].islower() and len(chunk) <= _LONGEST_TERM and self._dotted:
+            word = chunk.lower()  # what most chunks are; the rest of this class would do the same
+            if word in self._stop_words:
+                return _Forms((), (word,))
+            if word != "cannot":
+                return _Forms(((self._stem(word), 1.0),))
         weights: dict[str, float] = {}
         stops: dict[str, None] = {}
         self._add(chunk, weights, stops)
@@ -401,12 +411,11 @@ class _Analyser:
         self._add_all(_pattern().findall(re.sub("[/?#=&%~@:]", " ", address)), weights, stops)
 
     def _stem(self, word: str) -> str:
-        algorithm = SNOWBALL.get(self.language)
-        if algorithm is None or algorithm not in _algorithms():  # PyStemmer 2 has no Estonian
+        if self._algorithm is None:  # PyStemmer 2 has no Estonian
             return word
         stemmer = getattr(self._local, "stemmer", None)
         if stemmer is None:
-            stemmer = self._local.stemmer = Stemmer.Stemmer(algorithm)
+            stemmer = self._local.stemmer = Stemmer.Stemmer(self._algorithm)
         return str(stemmer.stemWord(word)) or word
 
 
@@ -422,7 +431,8 @@ def _chunk_pattern(letter: str, flags: int = 0) -> re.Pattern[str]:
         letter: The character class of letters, digits, underscores and marks.
     """
     return re.compile(
-        r"(?:https?|ftp)://[^\s<>\"']+|www\.[^\s<>\"']+"  # https://example.org/a?b=c
+        r"[a-z]+(?=[ \n])"  # what most chunks are
+        r"|(?:https?|ftp)://[^\s<>\"']+|www\.[^\s<>\"']+"  # https://example.org/a?b=c
         rf"|[A-Z]{{1,6}} \d{letter}*(?:[.\-]{letter}+)*\b(?![,:/]\d)(?: [A-Z]\b)?"  # PEP 3107, AX 4410 B
         rf"|§+ ?\d{letter}*(?: ?\({letter}{{1,4}}\))*"  # § 12 (3)
         rf"|\d{{1,3}}(?: \d{{3}}){{2,}}(?!{letter})"  # 1 250 000
@@ -504,7 +514,7 @@ _PARTICLES = re.compile(
 
 
 def _pairs(run: str) -> list[str]:
-    return [run[i : i + 2] for i in range(len(run) - 1)] or [run]
+    return list(map(add, run, run[1:])) or [run]
 
 
 def _hangul_parts(word: str) -> list[str]:
