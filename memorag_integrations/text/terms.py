@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import chain
 from operator import add
@@ -74,6 +74,9 @@ _MOST_KEPT = 50_000
 
 IDENTIFIER_WEIGHT = 2.0
 """Weight of the whole form of an identifier in a query; a word has 1."""
+
+PART_WEIGHT = 0.5
+"""Weight of its parts."""
 
 
 def detect_language(text: str) -> str:
@@ -173,6 +176,24 @@ def query_terms(text: str, languages: Iterable[str], tokenizer: Tokenizer | None
     return QueryTerms(
         weights, {term: weight for term, weight in _joined(text, languages).items() if term not in weights}
     )
+
+
+def phrase_terms(phrase: str, language: str) -> list[str]:
+    """Terms that each passage with this phrase has for certain; stop words among them, identifiers not.
+
+    What stands at an end of the phrase may be a part of something longer in the text, with another whole form.
+    """
+    analyser = _analyser(language)
+    found: dict[str, None] = {}
+    for chunk in _chunks(phrase):
+        if _WITHOUT_BLANKS.search(chunk) or _HANGUL.search(chunk):
+            runs = [run for run in re.findall(r"\w+", chunk) if len(run) > 1]
+            found.update(dict.fromkeys(pair for run in runs for pair in _pairs(run) if _is_unspaced(pair)))
+        elif chunk.isalpha():
+            forms = analyser.forms(chunk.lower())
+            spelled = [term for term, _ in forms.weights]
+            found.update(dict.fromkeys(spelled[1:2] or spelled or forms.stops))
+    return list(found)
 
 
 class _Forms(NamedTuple):
@@ -345,10 +366,13 @@ class _Analyser:
             if whole.isalpha():
                 whole = self._stem(fold(whole[:_LONGEST_TERM], self.language))
             _put(weights, whole[:_LONGEST_TERM], IDENTIFIER_WEIGHT)
+        parts: dict[str, float] = {}
         for number in found.numbers:
-            _put(weights, number[:_LONGEST_TERM])
+            _put(parts, number[:_LONGEST_TERM])
         for word in found.words:
-            self._add_word(word, weights, stops)
+            self._add_word(word, parts, stops)
+        for part, weight in parts.items():
+            _put(weights, part, PART_WEIGHT * weight)
 
     def _add_apostrophe(self, word: str, weights: dict[str, float], stops: dict[str, None]) -> None:
         """A word with an apostrophe: an ending after it, an article before it, or a part of the word."""
@@ -504,6 +528,7 @@ _ARTICLES = frozenset(
 )
 _RUNS = re.compile(rf"[{WITHOUT_BLANKS}]+|[^{WITHOUT_BLANKS}]+")  # "Python", "入門", "guide" of "Python入門guide"
 _WITHOUT_BLANKS = re.compile(rf"[{WITHOUT_BLANKS}]")
+_HANGUL = re.compile(r"[\uac00-\ud7a3]")
 _HAN_OR_KANA = re.compile(f"[{HAN}{KANA}]")
 # A Chinese character that stands alone or between kana is a word: "灯" of "灯を".
 _LONE_HAN = re.compile(rf"(?<![{HAN}])[{HAN}](?![{HAN}])")
@@ -511,6 +536,12 @@ _LONE_HAN = re.compile(rf"(?<![{HAN}])[{HAN}](?![{HAN}])")
 _PARTICLES = re.compile(
     r"(?:에서|에게|한테|으로|부터|까지|처럼|보다|이나|이랑|하고|라고|이라|마다|조차|밖에)?(?:은|는|이|가|을|를|에|의|와|과|도|로|만)?"
 )
+
+
+def _is_unspaced(pair: str) -> bool:
+    return all(_WITHOUT_BLANKS.match(character) for character in pair) or bool(
+        _HANGUL.match(pair[0]) and _HANGUL.match(pair[1])
+    )
 
 
 def _pairs(run: str) -> list[str]:
@@ -531,7 +562,8 @@ def _joined(text: str, languages: Sequence[str]) -> dict[str, float]:
         for group in [words[start : start + size] for size in (2, 3) for start in range(len(words) - size + 1)]:
             whole = "".join(group).lower()
             letters = [word for word in group if word.isalpha()]
-            if len(whole) > _LONGEST_JOINED or group[0].lower() in stop_words("en") | NEGATIONS:
+            grammar = [word.lower() in _GRAMMAR for word in group]
+            if len(whole) > _LONGEST_JOINED or any(grammar[:-1]) or (grammar[-1] and len(group[-1]) > 1):
                 continue
             if letters and len(letters) < len(group) and max(map(len, letters)) <= _LONGEST_PREFIX:
                 out[whole] = IDENTIFIER_WEIGHT
@@ -545,6 +577,7 @@ def _joined(text: str, languages: Sequence[str]) -> dict[str, float]:
     return out
 
 
+_GRAMMAR = stop_words("en") | NEGATIONS
 _NEIGHBOURS = re.compile(r"[A-Za-z0-9]+(?: [A-Za-z0-9]+)+")  # "ax 4410 b"
 _LONGEST_JOINED = 16
 _LONGEST_PREFIX = 6
