@@ -23,6 +23,7 @@ from .progress import reporting
 from .store import load as bundle
 from .store.save import Settings, StoreArtifacts, checksums_of, commit, describe
 from .store.store import Store, check_target, exists
+from .text.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class LiveCorpus:
     state: Corpus | None = None
     home: Store | None = None
     source: tuple[Path, int] | None = None
+    tokenizer: Tokenizer | None = None
     _unsaved: bool = field(default=False, init=False)
     _closed: bool = field(default=False, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
@@ -71,7 +73,9 @@ class LiveCorpus:
     @property
     def state_or_empty(self) -> Corpus:
         """The state there is; an empty one where nothing was memorized yet. Raises InputError for a closed corpus."""
-        return Corpus.empty(self.embedder is not None) if self.state is None and not self._closed else self.current
+        if self.state is None and not self._closed:
+            return Corpus.empty(self.embedder is not None, self.tokenizer)
+        return self.current
 
     def get(self, id: str) -> Document | None:
         """The document with this id, or None. Its metadata is a copy."""
@@ -180,6 +184,7 @@ class LiveCorpus:
         folder: str | Path,
         embedder: str | Embedder | None,
         memory: str | MemoryModel | None,
+        tokenizer: Tokenizer | None = None,
         *,
         unfinished: bool = False,
     ) -> LiveCorpus:
@@ -187,10 +192,10 @@ class LiveCorpus:
 
         Args:
             folder: The store.
-            embedder, memory: What made it, where only the caller can make that again.
+            embedder, memory, tokenizer: What made it, where only the caller can make that again.
             unfinished: Whether a store that nothing was written to yet is an empty corpus, or an error.
         """
-        stored = bundle.load(Path(folder), embedder, memory, unfinished=unfinished)
+        stored = bundle.load(Path(folder), embedder, memory, tokenizer, unfinished=unfinished)
         return cls(
             stored.settings,
             stored.memory_model,
@@ -198,6 +203,7 @@ class LiveCorpus:
             Splitter(stored.settings.passage_size),
             stored.corpus,
             source=(Path(folder).resolve(), stored.generation),
+            tokenizer=tokenizer,
         )
 
     @classmethod
@@ -206,6 +212,7 @@ class LiveCorpus:
         folder: str | Path,
         embedder: str | Embedder | None,
         memory: str | MemoryModel | None,
+        tokenizer: Tokenizer | None = None,
         *,
         new: Callable[[], LiveCorpus],
         settings: Mapping[str, Any],
@@ -215,7 +222,7 @@ class LiveCorpus:
 
         Args:
             folder: The store, or where one is made.
-            embedder, memory: As in `load`.
+            embedder, memory, tokenizer: As in `load`.
             new: Makes the corpus, still empty, whose models and settings a new store gets.
             settings: What the caller gave by name; the settings of a store that is there must be the same.
             wait: Seconds to wait for another process that is writing.
@@ -228,7 +235,7 @@ class LiveCorpus:
         home = Store(Path(folder), float(wait))
         if not exists(home.folder):
             home.prepare(new()._description())
-        live = cls.load(folder, embedder, memory, unfinished=True)
+        live = cls.load(folder, embedder, memory, tokenizer, unfinished=True)
         stored = asdict(live.settings)
         for name, value in settings.items():
             given = asdict(value) if name == "fusion" and value is not None else value
@@ -276,7 +283,7 @@ class LiveCorpus:
             return
         embedder = None if self.embedder is None else self.embedder.embedder
         try:
-            stored = bundle.load(Path(folder), embedder, self.memory_model)
+            stored = bundle.load(Path(folder), embedder, self.memory_model, self.tokenizer)
         except MemoRAGError as error:
             logger.info("Nothing to reuse in %s: %s", folder, error)
             return

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
+from weakref import WeakSet
 
 from .answers.key_points import HITS, name_key_points
 from .answers.writer import Answer, Writer
@@ -23,6 +24,7 @@ from .drivers import Steps, gather
 from .encoders.checked import CheckedEmbedder
 from .errors import InputError, LLMError
 from .evidence import Evidence
+from .index.bm25 import Vocabulary
 from .index.index import Filters
 from .llms.scheduling import UsageMeter
 from .memories.recall_cache import CachedMemoryModel
@@ -37,6 +39,7 @@ from .retrieval.reranking import Reranking, best_rows, reorder
 from .retrieval.scoring import Scorer
 from .retrieval.selection import Selection, merge_neighbours, select
 from .scores import Floats, Scores
+from .text.languages import NAMES, foreign_language
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +160,7 @@ class Pipeline:
     ) -> Steps[list[Evidence]]:
         """The evidence for a query, best first; evidence that touches in its document becomes one piece with `merge`."""
         ranking = yield from self.rank(corpus, query)
-        _warn_if_nothing_matches(ranking)
+        _warn_if_foreign(corpus, ranking)
         evidence = select(ranking.fused, ranking.provenance, selection)
         return merge_neighbours(evidence, corpus.texts) if merge else evidence
 
@@ -333,9 +336,20 @@ def texts_to_search(recall: Recall, mode: Mode = "memorag") -> list[str]:
     return ClueQueries.of(recall).texts
 
 
-def _warn_if_nothing_matches(ranking: Ranking) -> None:
-    if ranking.provenance.candidates.passages and not ranking.provenance.any:
+_warned: WeakSet[Vocabulary] = WeakSet()
+"""Vocabularies of corpora whose users were told that a query is in another language; all states of a corpus share one."""
+
+
+def _warn_if_foreign(corpus: Corpus, ranking: Ranking) -> None:
+    """Say once a corpus that the query is in another language, where nothing matches and its language is certain."""
+    provenance, vocabulary = ranking.provenance, corpus.index.terms.vocabulary
+    if not provenance.candidates.passages or provenance.any or vocabulary in _warned:
+        return
+    languages = corpus.index.languages
+    if (language := foreign_language(provenance.query, languages)) is not None:
+        _warned.add(vocabulary)
+        names = ", ".join(NAMES.get(code, code) for code in languages)
         logger.warning(
-            "No term of the query occurs in the corpus (is it in another language?), so the evidence is no better than "
-            "any other. An embedder finds by meaning: MemoRAG(embedder=…)."
-        )
+            "No term of the query occurs in the corpus: it is in another language (%s; the documents are in %s), so the "
+            "evidence is no better than any other. An embedder of several languages finds by meaning: MemoRAG(embedder=…).", language, names,
+        )  # fmt: skip

@@ -14,6 +14,7 @@ from ..documents import Document, Shard
 from ..index.documents import IndexedDocument
 from ..index.index import Index
 from ..scores import Floats, Scores
+from ..text.tokenizer import Tokenizer
 
 
 class RoutedMemory(NamedTuple):
@@ -41,8 +42,8 @@ class Corpus:
     index: Index
 
     @classmethod
-    def empty(cls, dense: bool) -> Corpus:
-        return cls({}, [], [], Index.empty(dense))
+    def empty(cls, dense: bool, tokenizer: Tokenizer | None = None) -> Corpus:
+        return cls({}, [], [], Index.empty(dense, tokenizer))
 
     @cached_property
     def documents(self) -> Mapping[str, Document]:

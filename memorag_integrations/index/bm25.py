@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..scores import Floats
+from ..text.terms import ANALYSIS, terms
+from ..text.tokenizer import Tokenizer
 
 K1 = 1.2
 B = 0.75
@@ -27,14 +29,28 @@ Row = NDArray[np.uint32]
 
 
 class Vocabulary:
-    """Terms and their numbers; it only grows, and all states of a corpus share it."""
+    """Terms and their numbers; it only grows, and all states of a corpus share it.
 
-    def __init__(self) -> None:
+    Args:
+        tokenizer: What makes the terms, where that is the user's own.
+    """
+
+    def __init__(self, tokenizer: Tokenizer | None = None) -> None:
+        self.tokenizer = tokenizer
         self._numbers: dict[str, int] = {}
         self._terms: list[str] = []
 
     def __len__(self) -> int:
         return len(self._terms)
+
+    @property
+    def analysis(self) -> str:
+        """What makes the terms, in one line with a blank in it."""
+        return ANALYSIS if self.tokenizer is None else f"tokenizer {self.tokenizer.name}"
+
+    def analyse(self, text: str, language: str) -> Row:
+        """The numbers of the terms of a text. Raises TokenizerError as `text.terms.terms`."""
+        return self.number(terms(text, language, self.tokenizer))
 
     def number(self, terms: Sequence[str]) -> Row:
         """The numbers of these terms; those that are new get one."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..scores import Candidates, Floats, Signals
 from ..text import terms as analysis
+from ..text.tokenizer import Tokenizer
 from .bm25 import Row, TermIndex, Vocabulary
 from .documents import IndexedDocument
 from .filters import Filters as Filters
@@ -54,9 +55,11 @@ class Index:
         )
 
     @classmethod
-    def empty(cls, dense: bool) -> Index:
-        """An index over nothing, with vectors to come or without."""
-        return cls([], TermIndex.over([], Vocabulary()), VectorIndex(np.zeros((0, 0), np.float32)) if dense else None)
+    def empty(cls, dense: bool, tokenizer: Tokenizer | None = None) -> Index:
+        """An index over nothing, with vectors to come or without; its terms will be ours, or the tokenizer's."""
+        return cls(
+            [], TermIndex.over([], Vocabulary(tokenizer)), VectorIndex(np.zeros((0, 0), np.float32)) if dense else None
+        )
 
     def derive(self, entries: Sequence[IndexedDocument], vectors: Mapping[str, Floats]) -> Index:
         """The state over these entries. What stands here already is taken over; the others must be numbered by this
@@ -212,7 +215,7 @@ class Index:
 
     def _known_terms(self, text: str) -> tuple[Weights, float]:
         """The weights of those of a text's terms that occur in the corpus, and the share of these among all."""
-        query = analysis.query_terms(text, self.languages)
+        query = analysis.query_terms(text, self.languages, self.terms.vocabulary.tokenizer)
         known = self._numbers(query.weights)
         share = sum(known.values()) / sum(query.weights.values()) if query.weights else 0.0
         return {**self._numbers(query.joined), **known}, share

@@ -43,7 +43,7 @@ def _rows(phrase: str, bm25: Floats, index: TermIndex, languages: Sequence[str])
     """Passages that may hold the phrase."""
     found: set[int] = set()
     for language in languages:
-        terms = phrase_terms(phrase, language)
+        terms = [] if index.vocabulary.tokenizer else phrase_terms(phrase, language)
         numbers = index.known(terms)
         if not terms:
             best = np.argsort(-bm25, kind="stable")[:MOST_READ]

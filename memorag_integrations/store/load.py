@@ -24,9 +24,9 @@ from ..memories.recall_cache import CachedMemoryModel, cached
 from ..progress import silent
 from ..retrieval.fusion import Fusion
 from ..scores import Floats
-from ..text import terms as analysis
+from ..text.tokenizer import Tokenizer
 from . import memory_files
-from .records import DocumentRow, PassageRow, ShardRow, State, from_json, unpack_terms
+from .records import DocumentRow, PassageRow, ShardRow, State, analysis_of, from_json, unpack_terms
 from .save import Settings, StoreArtifacts, checksums_of, fingerprint_of, remember_checksum
 from .sqlite import damaged
 from .store import Store
@@ -55,6 +55,7 @@ class Opened:
 
     settings: Settings
     artifacts: StoreArtifacts
+    tokenizer: Tokenizer | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,12 @@ class Bundle:
 
 
 def load(
-    folder: Path, embedder: str | Embedder | None, model: str | MemoryModel | None, *, unfinished: bool = False
+    folder: Path,
+    embedder: str | Embedder | None,
+    model: str | MemoryModel | None,
+    tokenizer: Tokenizer | None = None,
+    *,
+    unfinished: bool = False,
 ) -> Bundle:
     """Read a store; whatever is derived (FAISS, BM25's lists) is made again from its rows.
 
@@ -88,13 +94,17 @@ def load(
             f"The store at {folder} holds no corpus yet: what memorized into it was broken off. The same call again goes on "
             f"from what it had finished."
         )
-    found = open_models(store, state, embedder, model)
-    corpus, generation = restored(found.artifacts, state, Corpus.empty(found.artifacts.embedder is not None))
+    found = open_models(store, state, embedder, model, tokenizer)
+    corpus, generation = restored(found.artifacts, state, Corpus.empty(found.artifacts.embedder is not None, tokenizer))
     return Bundle(found.settings, cached(found.artifacts.model), found.artifacts.embedder, corpus, generation)
 
 
 def open_models(
-    store: Store, state: State, embedder: str | Embedder | None, memory: str | MemoryModel | None
+    store: Store,
+    state: State,
+    embedder: str | Embedder | None,
+    memory: str | MemoryModel | None,
+    tokenizer: Tokenizer | None,
 ) -> Opened:
     """The settings and the models that a stored state names. Raises as `load`."""
     with intact(store.folder):
@@ -102,12 +112,13 @@ def open_models(
         settings = Settings(**{**stored, "fusion": Fusion(**stored["fusion"])})
         made_by = None if state.meta["embedder"] is None else Maker.of(state.meta["embedder"])
         config, fingerprint = state.meta["memory"]["config"], state.meta["memory"]["fingerprint"]
+    _check_tokenizer(store.folder, settings.tokenizer, tokenizer)
     checked = _embedder(made_by, resolve_embedder(embedder))
     given = registry.memory_by_name(memory) if isinstance(memory, str) else memory
     artifacts = StoreArtifacts(store, cached(_memory_model(config, fingerprint, given)), checked)
     if checked is not None:
         checked.late = artifacts.keep_late
-    return Opened(settings, artifacts)
+    return Opened(settings, artifacts, tokenizer)
 
 
 def restored(artifacts: StoreArtifacts, state: State, before: Corpus) -> tuple[Corpus, int]:
@@ -133,9 +144,11 @@ def restore(artifacts: StoreArtifacts, state: State, before: Corpus, *, strict: 
         MemoryModelError: Where a memory is not as it was written.
     """
     folder, vocabulary, dense = artifacts.store.folder, before.index.terms.vocabulary, artifacts.embedder is not None
+    older = {id for id, row in state.rows.items() if analysis_of(row) != vocabulary.analysis} - state.broken_terms
+    again = older | state.broken_terms
     with intact(folder):
         entries = {
-            id: _entry(state.rows[id], vocabulary, id in state.broken_terms) if id in state.rows else before.entries[id]
+            id: _entry(state.rows[id], vocabulary, id in again) if id in state.rows else before.entries[id]
             for id in state.order
         }
         if dense and any(len(entry.keys) != len(entry.passages) for entry in entries.values()):
@@ -144,6 +157,11 @@ def restore(artifacts: StoreArtifacts, state: State, before: Corpus, *, strict: 
         logger.warning(
             "The terms of %d documents in %s were broken, and are made again.", len(state.broken_terms), folder
         )
+    if older:
+        logger.warning(
+            "The terms of %d documents in %s were made by another version, and are made again whenever it is loaded. "
+            "`memorag repair` writes them (or `repair(folder)` in Python).", len(older), folder,
+        )  # fmt: skip
     fresh = [entry for id, entry in entries.items() if before.entries.get(id) is not entry]
     vectors = _vectors_of(artifacts, fresh, before) if dense else {}
     with intact(folder):
@@ -170,12 +188,12 @@ def _vectors_of(artifacts: StoreArtifacts, fresh: Sequence[IndexedDocument], bef
     return found
 
 
-def _entry(row: DocumentRow, vocabulary: Vocabulary, broken_terms: bool) -> IndexedDocument:
+def _entry(row: DocumentRow, vocabulary: Vocabulary, analyse: bool) -> IndexedDocument:
     host = None if row.host is None else from_json(row.host)
     document = Document(row.text, row.id, from_json(row.metadata), host)
     passages = tuple(_passage(passage, document) for passage in row.passages)
-    if broken_terms:
-        terms = [vocabulary.number(analysis.terms(passage.text, row.language)) for passage in passages]
+    if analyse:
+        terms = [vocabulary.analyse(passage.text, row.language) for passage in passages]
     else:
         terms = unpack_terms(row, vocabulary.number)
     keys = tuple(passage.vector.hex() for passage in row.passages if passage.vector is not None)
@@ -243,6 +261,19 @@ def intact(folder: Path) -> Iterator[None]:
         yield
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise damaged(folder, f"{type(error).__name__}: {error}") from error
+
+
+def _check_tokenizer(folder: Path, stored: str | None, given: Tokenizer | None) -> None:
+    """Raises StoreError where the terms of a store were made by another tokenizer than the one given."""
+    name = None if given is None else given.name
+    if name != stored:
+        made = "this library's own analysis" if stored is None else f"the tokenizer {stored!r}"
+        passed = "none was passed" if name is None else f"{name!r} was passed"
+        advice = "Leave tokenizer out" if stored is None else "Pass the same tokenizer"
+        raise StoreError(
+            f"The terms of the store at {folder} were made by {made}, but {passed}. {advice}, or memorize again into "
+            f"another folder."
+        )
 
 
 def needs_embedder(folder: Path) -> bool:

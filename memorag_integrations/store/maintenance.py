@@ -13,6 +13,7 @@ from ..corpus.splitter import Splitter
 from ..corpus.state import Corpus
 from ..errors import MemoryModelError, StoreError
 from ..progress import reporting
+from ..text.tokenizer import Split, Tokenizer
 from . import load as bundle
 from . import memory_files
 from .records import State
@@ -99,6 +100,7 @@ def repair(
     *,
     embedder: str | Embedder | None = None,
     memory: str | MemoryModel | None = None,
+    tokenizer: Tokenizer | Split | None = None,
     drop: bool = False,
     progress: bool | Progress = True,
     wait: float = 30.0,
@@ -107,7 +109,7 @@ def repair(
 
     Args:
         folder: The store.
-        embedder, memory: As in `MemoRAG.load`.
+        embedder, memory, tokenizer: As in `MemoRAG.load`.
         drop: Whether documents that are not as they were written may be dropped; they cannot be made again.
         progress: As in `MemoRAG.memorize`.
         wait: Seconds to wait for another process that writes.
@@ -121,7 +123,7 @@ def repair(
         found = store.examine()
         if found.lost:
             _check_loss(store, found, drop)
-        opened = bundle.open_models(store, found.state, embedder, memory)
+        opened = bundle.open_models(store, found.state, embedder, memory, Tokenizer.of(tokenizer))
         corpus, done = _rebuilt(opened, found, report)
         _rewrite(opened.artifacts, found.state, corpus)
     return done
@@ -147,7 +149,9 @@ def _rebuilt(opened: bundle.Opened, found: Examination, progress: Progress) -> t
     lost = set(found.lost)
     order = [id for id in found.state.order if id not in lost]
     state = replace(found.state, order=order)
-    sound = bundle.restore(artifacts, state, Corpus.empty(artifacts.embedder is not None), strict=False)
+    sound = bundle.restore(
+        artifacts, state, Corpus.empty(artifacts.embedder is not None, opened.tokenizer), strict=False
+    )
     settings = opened.settings
     reviser = Reviser(
         Splitter(settings.passage_size),

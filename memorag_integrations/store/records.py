@@ -108,18 +108,36 @@ def _bytes(value: Value) -> bytes:
     return (value if isinstance(value, str) else repr(value)).encode("utf-8", "surrogatepass")
 
 
-def pack_terms(passages: Sequence[NDArray[np.uint32]], term: Callable[[int], str]) -> tuple[str, list[bytes]]:
+FIRST_ANALYSIS = "terms 1"
+"""What made the terms of a document that does not say it."""
+
+
+def pack_terms(
+    passages: Sequence[NDArray[np.uint32]], term: Callable[[int], str], analysis: str = FIRST_ANALYSIS
+) -> tuple[str, list[bytes]]:
     """A document's own vocabulary, and its passages' terms as numbers in that.
+
+    The first line of the vocabulary says what made the terms; it has a blank in it, as no term has, and no number names it.
 
     Args:
         passages: Term numbers of each passage, in a vocabulary that is larger.
         term: The term of a number in that.
+        analysis: What made the terms.
     """
     every = np.concatenate(passages) if len(passages) else np.zeros(0, np.uint32)
     found, local = np.unique(every, return_inverse=True)
     ends = np.cumsum([len(row) for row in passages])
-    blobs = [part.tobytes() for part in np.split(local.astype(_width(len(found))), ends[:-1])]
-    return "\n".join(term(int(number)) for number in found), blobs
+    lines = [term(int(number)) for number in found]
+    if analysis != FIRST_ANALYSIS:
+        lines, local = [analysis, *lines], local + 1
+    blobs = [part.tobytes() for part in np.split(local.astype(_width(len(lines))), ends[:-1])]
+    return "\n".join(lines), blobs
+
+
+def analysis_of(row: DocumentRow) -> str:
+    """What made the terms of a document."""
+    first = row.vocabulary.partition("\n")[0]
+    return first if " " in first else FIRST_ANALYSIS
 
 
 def unpack_terms(row: DocumentRow, number: Callable[[Sequence[str]], NDArray[np.uint32]]) -> list[NDArray[np.uint32]]:
@@ -128,8 +146,10 @@ def unpack_terms(row: DocumentRow, number: Callable[[Sequence[str]], NDArray[np.
     Raises:
         ValueError, IndexError: For numbers beyond the document's vocabulary.
     """
-    terms = row.vocabulary.split("\n") if row.vocabulary else []
-    numbers, width = number(terms), _width(len(terms))
+    lines = row.vocabulary.split("\n") if row.vocabulary else []
+    said = int(analysis_of(row) != FIRST_ANALYSIS)
+    numbers, width = number(lines[said:]), _width(len(lines))
+    numbers = np.concatenate([np.zeros(said, np.uint32), numbers])
     return [numbers[np.frombuffer(passage.terms, dtype=width)] for passage in row.passages]
 
 

@@ -36,13 +36,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of an engine that a store keeps."""
+    """The settings of an engine that a store keeps; `tokenizer` is the name of the user's own."""
 
     passage_size: int
     language: str
     fusion: Fusion
     shards: int
     clues: int
+    tokenizer: str | None = None
 
     def checked(self) -> Settings:
         """These settings.
@@ -216,7 +217,7 @@ def remember_checksum(entry: IndexedDocument, checksum: bytes) -> None:
 def row_of(entry: IndexedDocument, vocabulary: Vocabulary) -> DocumentRow:
     """An entry as the store keeps it."""
     document = entry.document
-    own, blobs = pack_terms(entry.terms, vocabulary.term)
+    own, blobs = pack_terms(entry.terms, vocabulary.term, vocabulary.analysis)
     return DocumentRow(
         document.id,
         document.text,

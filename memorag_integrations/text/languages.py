@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Any
 
@@ -27,6 +28,9 @@ NAMES = {
 SURE = 0.9
 """Probability from which a detected language is taken for certain."""
 
+LEAST_WORDS = 3
+"""Words of a query from which its language can be detected where the script does not tell it."""
+
 
 def by_script(text: str) -> str | None:
     """ISO 639-1 code of the language whose own script fills enough of the letters of `text` (`Script.share`), or None."""
@@ -47,6 +51,20 @@ def identify(text: str) -> tuple[str, float]:
         return language_of_script, 1.0
     language, probability = _identifier().classify(text)
     return str(language), float(probability)
+
+
+def foreign_language(query: str, languages: Collection[str]) -> str | None:
+    """The English name of the language of `query`, where it is certain and none of `languages`; else None.
+
+    Args:
+        query: A text.
+        languages: ISO 639-1 codes of the documents' languages.
+    """
+    language, probability = identify(query)
+    if language in languages or language == "und" or "und" in languages:
+        return None
+    certain = by_script(query) is not None or (probability >= SURE and len(query.split()) >= LEAST_WORDS)
+    return NAMES.get(language, language) if certain else None
 
 
 @lru_cache(maxsize=1)

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from ..errors import InputError, TokenizerError
 
+Split = Callable[[str], Sequence[str]]
+"""Cuts a text into words, such as `jieba.lcut`."""
+
 LONGEST_TERM = 64
 """Characters of a word that count."""
 
@@ -28,7 +31,7 @@ class Tokenizer:
     """
 
     name: str
-    split: Callable[[str], Sequence[str]]
+    split: Split
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip() or not self.name.isprintable():
@@ -39,7 +42,7 @@ class Tokenizer:
             )
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer | Callable[[str], Sequence[str]] | None) -> Tokenizer | None:
+    def of(cls, tokenizer: Tokenizer | Split | None) -> Tokenizer | None:
         """`tokenizer` itself; a function under its own name; None for None.
 
         Raises:
