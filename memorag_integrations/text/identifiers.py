@@ -85,8 +85,9 @@ def number_forms(number: str, language: str) -> Identifier:
         number = number.replace("'", "")
     if _GROUPED.fullmatch(number):
         return _pointed(number.replace(",", ""))
-    if _GROUPED_BY_POINT.fullmatch(number):
-        return _pointed(number.replace(".", "").replace(",", "."))
+    if _GROUPED_BY_POINT.fullmatch(number):  # or a version, or an address
+        found = _pointed(number.replace(".", "").replace(",", "."))
+        return found if "," in number else _merged(found, _pointed(number))
     if _DECIMAL_COMMA.fullmatch(number):
         found = _pointed(number.replace(",", "."))
         return found._replace(numbers=[*found.numbers, number.split(",")[1]])
@@ -156,6 +157,10 @@ def _pointed(number: str) -> Identifier:
     parts = number.split(".")
     beginnings = [".".join(parts[:end]) for end in range(1, len(parts))][:MOST_PARTS]
     return Identifier([number], beginnings + [part for part in parts[1:] if len(part) >= 4], [])
+
+
+def _merged(one: Identifier, other: Identifier) -> Identifier:
+    return Identifier(one.wholes + other.wholes, one.numbers + other.numbers, one.words + other.words)
 
 
 def _all(identifier: Identifier) -> list[str]:

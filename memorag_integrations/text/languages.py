@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from functools import lru_cache
 from typing import Any
@@ -63,8 +64,24 @@ def foreign_language(query: str, languages: Collection[str]) -> str | None:
     language, probability = identify(query)
     if language in languages or language == "und" or "und" in languages:
         return None
-    certain = by_script(query) is not None or (probability >= SURE and len(query.split()) >= LEAST_WORDS)
+    certain = (
+        by_script(query) is not None
+        or (probability >= SURE and len(query.split()) >= LEAST_WORDS)
+        or any(own.isdisjoint(languages) and _fills(script, query) for script, own in _SHARED)
+    )
     return NAMES.get(language, language) if certain else None
+
+
+def _fills(script: re.Pattern[str], text: str) -> bool:
+    return 2 * len(script.findall(text)) > sum(map(str.isalpha, text))
+
+
+# Scripts of several languages, and these: "лампа", "مصباح", "दीपक".
+_SHARED = (
+    (re.compile("[\u0400-\u04ff]"), frozenset(("be", "bg", "kk", "ky", "mk", "mn", "ru", "sr", "uk"))),
+    (re.compile("[\u0600-\u06ff]"), frozenset(("ar", "fa", "ps", "ur"))),
+    (re.compile("[\u0900-\u097f]"), frozenset(("hi", "mr", "ne"))),
+)
 
 
 @lru_cache(maxsize=1)

@@ -8,15 +8,15 @@ from .folding import fold, normalize, plain
 from .scripts import marks
 
 _QUOTED = re.compile(
-    r"“([^”]+)”"  # “as it stands”
-    r"|„([^“”]+)[“”]"  # „as it stands“
-    r"|«([^»]+)»"  # «as it stands»
-    r"|»([^«]+)«"  # »as it stands«
-    r"|「([^」]+)」"  # 「as it stands」
-    r"|『([^』]+)』"  # 『as it stands』
-    r"|《([^》]+)》"  # 《a title》
-    r"|＂([^＂]+)＂"  # ＂as it stands＂
-    r'|(?<![\w"])"([^"]+)"(?!\w)'  # "as it stands", not the inches of 5" and 6"
+    r"“([^”]{1,500})”"  # “as it stands”
+    r"|„([^“”]{1,500})[“”]"  # „as it stands“
+    r"|«([^»]{1,500})»"  # «as it stands»
+    r"|»([^«]{1,500})«"  # »as it stands«
+    r"|「([^」]{1,500})」"  # 「as it stands」
+    r"|『([^』]{1,500})』"  # 『as it stands』
+    r"|《([^》]{1,500})》"  # 《a title》
+    r"|＂([^＂]{1,500})＂"  # ＂as it stands＂
+    r'|(?<![\w"])"([^"]{1,500})"(?!\w)'  # "as it stands", not the inches of 5" and 6"
 )
 
 

@@ -578,7 +578,7 @@ def _joined(text: str, languages: Sequence[str]) -> dict[str, float]:
 
 
 _GRAMMAR = stop_words("en") | NEGATIONS
-_NEIGHBOURS = re.compile(r"[A-Za-z0-9]+(?: [A-Za-z0-9]+)+")  # "ax 4410 b"
+_NEIGHBOURS = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9]+(?: [A-Za-z0-9]+)+")  # "ax 4410 b"
 _LONGEST_JOINED = 16
 _LONGEST_PREFIX = 6
 
