@@ -1,10 +1,13 @@
+from functools import lru_cache
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from memorag_integrations import MemoRAG
 from memorag_integrations.errors import InputError
-from memorag_integrations.text.terms import SNOWBALL, _Analyser, check_language, detect_language, query_terms, terms
+from memorag_integrations.text.analyser import Analyser
+from memorag_integrations.text.terms import SNOWBALL, check_language, detect_language, query_terms, terms
 
 SAMPLES = {
     "en": "The keeper lit the lamp every evening, and the ships found their way into the harbour.",
@@ -100,8 +103,8 @@ def test_a_query_is_stemmed_for_every_language_of_the_corpus():
 
 def test_a_language_whose_stemmer_is_not_installed_is_left_unstemmed(monkeypatch):
     """PyStemmer 2.2 has no Estonian."""
-    monkeypatch.setattr("memorag_integrations.text.terms._algorithms", lambda: frozenset({"english"}))
-    monkeypatch.setattr("memorag_integrations.text.terms._analyser", _Analyser)
+    monkeypatch.setattr("memorag_integrations.text.analyser._algorithms", lambda: frozenset({"english"}))
+    monkeypatch.setattr("memorag_integrations.text.terms.analyser_of", Analyser)
     assert terms("tuletornid", "et") == ["tuletornid"]
     assert terms("lighthouses", "en") == ["lighthous"]
 
@@ -139,3 +142,11 @@ def test_a_query_finds_the_text_of_its_script(query, language):
     memo = MemoRAG()
     memo.memorize(SAMPLES.values(), progress=False)
     assert memo.retrieve(query, 1)[0].text == SAMPLES[language]
+
+
+def test_terms_are_the_same_however_many_chunks_are_kept(monkeypatch):
+    texts = [f"the keeper{n} is in the state-of-the-art lamp{n}-room, not here; 灯塔{n}" for n in range(30)]
+    known = [terms(text, "en") for text in texts]
+    monkeypatch.setattr("memorag_integrations.text.analyser._MOST_KEPT", 3)
+    monkeypatch.setattr("memorag_integrations.text.terms.analyser_of", lru_cache(Analyser))
+    assert [terms(text, "en") for text in texts * 2] == known * 2

@@ -337,3 +337,16 @@ def test_another_language_is_named_once_a_corpus(caplog, query):
 def test_a_query_in_the_language_of_the_corpus_is_not_told_to_be_in_another(caplog, query):
     texts = ["The keeper lit the lamp every evening.", "Ships found their way into the harbour by night."]
     assert warnings_of(caplog, texts, query) == 0
+
+
+@given(
+    st.text(st.sampled_from("Aa1 .,-_'’/@:#+()§灯カ서é\n\u00ad\u200b"), max_size=30),
+    st.sampled_from(["en", "de", "fr", "tr", "ko", "ja"]),
+)
+def test_no_term_has_a_blank_and_each_term_of_a_query_can_be_found(text, language):
+    indexed = terms(text, language)
+    wanted = query_terms(text, [language])
+    assert not [term for term in [*indexed, *wanted.weights, *wanted.joined] if not term or set(term) & set(" \n")]
+    capitals = {term.upper() for term in wanted.weights} if text.isupper() else set()
+    lone = {term for term in wanted.weights if term.isupper()}
+    assert wanted.weights.keys() <= {*indexed, *lone, *capitals, *terms(text.lower(), language)}
