@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from . import registry
 from .answers.writer import Answer, Writer, writer_for
-from .clues import Recall, Usage
+from .clues import Recall, Usage, UsageMeter
 from .contracts import LLM, Embedder, MemoryModel, Progress, Reranker
 from .corpus import edits
 from .corpus.edits import Documents, Edit
@@ -26,7 +26,6 @@ from .encoders.embedders import resolve_embedder
 from .evidence import Evidence
 from .index.index import Filters
 from .live_corpus import LiveCorpus
-from .llms.scheduling import UsageMeter
 from .memories.recall_cache import cached
 from .pipeline import Method, Pipeline
 from .retrieval.fusion import Fusion

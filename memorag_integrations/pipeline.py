@@ -17,7 +17,7 @@ from weakref import WeakSet
 
 from .answers.key_points import HITS, name_key_points
 from .answers.writer import Answer, Writer
-from .clues import Recall, Usage, attributed, merge_recalls
+from .clues import Recall, Usage, UsageMeter, attributed, merge_recalls
 from .contracts import Reranker
 from .corpus.state import Corpus, RoutedMemory
 from .drivers import Steps, gather
@@ -26,7 +26,6 @@ from .errors import InputError, LLMError
 from .evidence import Evidence
 from .index.bm25 import Vocabulary
 from .index.index import Filters
-from .llms.scheduling import UsageMeter
 from .memories.recall_cache import CachedMemoryModel
 from .retrieval import fusion, per_clue_union
 from .retrieval.baselines import rank_baseline
@@ -249,6 +248,10 @@ class Pipeline:
         if mode == "per-clue-union":
             return per_clue_union.rank_union(scores)
         query, *clues = scores
+        if not clues:
+            return Ranking(
+                fusion.rank(query, (), self.fusion), Provenance(query, recall=keep_heaviest(recall, (), self.clues))
+            )
         weighted = ClueQueries.of(recall).weigh(query, clues, recall, self.clues)
         fused = fusion.rank(query, weighted, self.fusion)
         weights, heaviest = [clue.weight for clue in weighted], keep_heaviest(recall, weighted, self.clues)

@@ -6,15 +6,15 @@ import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ..clues import Completion, Usage
+from ..clues import Completion, Usage, UsageMeter
 from ..contracts import LLM
 from ..errors import InputError
 from ..evidence import Evidence
 from ..llms.gate import PromptGate
-from ..llms.scheduling import UsageMeter, aask, ask, check_llm, provider_errors
+from ..llms.scheduling import aask, ask, check_llm, provider_errors
 from ..memories.recall_cache import CachedMemoryModel
 from ..prompts import Prompts
-from ..replies.clue_parsing import strip_thoughts
+from ..replies.wrapping import strip_thoughts
 from ..text.tokens import counter
 from .prompts import answer_prompt, condense, fit, points_prompt, summary_prompt
 

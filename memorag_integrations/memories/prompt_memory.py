@@ -1,4 +1,4 @@
-"""What the memories that ask a language model have in common: settings, prompts, recall, and their files."""
+"""The base of the memories that ask a language model by prompts: settings, prompts, recall."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from functools import cached_property
 from typing import ClassVar
 
 from .. import registry
-from ..clues import Completion, Recall, Usage, merge_recalls
+from ..clues import Completion, Recall, Usage, UsageMeter, merge_recalls
 from ..contracts import LLM, Config
 from ..documents import Shard, clean_text
 from ..errors import InputError
 from ..llms.gate import PromptGate
-from ..llms.scheduling import UsageMeter, aask, ask, check_llm, no_llm
+from ..llms.scheduling import aask, ask, check_llm, no_llm
 from ..prompts import Prompts, fence, prompts_for
 from ..prompts.languages import detect, reply_sentence
 from ..replies.clue_parsing import parse_list, parse_reply, parse_text
@@ -34,8 +34,8 @@ _CHAT_TOKENS = 64  # what a chat template puts around a prompt
 
 
 @dataclass(frozen=True, kw_only=True)
-class AskingModel(BaseMemoryModel):
-    """Settings of a memory model that asks a language model.
+class PromptMemoryModel(BaseMemoryModel):
+    """Settings of a memory model that asks a language model by prompts.
 
     Args:
         llm: The language model, of the `LLM` contract; a host's goes through its package (`as_llm`).
@@ -133,7 +133,7 @@ class AskingModel(BaseMemoryModel):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AskedMemory(BaseMemory):
+class PromptMemory(BaseMemory):
     """One shard's memory: a text that the language model reads at every recall, in parts that fit its window.
 
     Args:
@@ -143,7 +143,7 @@ class AskedMemory(BaseMemory):
         parts: Ranges of `read_text`.
     """
 
-    model: AskingModel
+    model: PromptMemoryModel
     shard: Shard
     token_count: int = 0
     parts: tuple[Range, ...]

@@ -1,4 +1,4 @@
-"""A ranking becomes evidence: repeats collapse, neighbours merge, and a budget is kept."""
+"""Selection: a ranking becomes evidence. Repeats collapse, neighbours merge, and the budget is kept."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ..scores import Floats
 from .provenance import Provenance
 
 LOOKED_BEYOND = 15
-"""Places of the ranking after the last piece taken, in which passages that repeat one of the pieces are still found."""
+"""How far below the last piece of evidence the ranking is searched for passages that repeat one."""
 
 SHINGLE = 5
-"""Words (characters, where no blanks are written) of the runs by which two passages are compared."""
+"""Length of the runs of words by which two passages are compared; of characters, where no blanks are written."""
 
 REPEAT = 0.7
-"""Share of the shorter passage's shingles that the longer one holds, from which the two are one evidence."""
+"""Two passages are one piece of evidence where the longer one holds this share of the shorter one's shingles."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Selection:
 
     Args:
         k: Most pieces of evidence, or None.
-        budget: Most characters of their texts together, or None; the piece that would pass it, and all after, are left out,
-            but the first is always given.
+        budget: Most characters of their texts together, or None. The piece that exceeds it and all later ones are left
+            out, but never the first.
         cutoff: Least score.
     """
 
@@ -54,7 +54,7 @@ class Selection:
 
 
 def select(fused: Floats, provenance: Provenance, selection: Selection) -> list[Evidence]:
-    """Walk down the ranking until enough is found; what repeats a piece already taken is noted on it instead."""
+    """The best passages that are no repeats; a repeat is noted on the piece that it repeats."""
     kept: list[Evidence] = []
     prints: list[frozenset[int]] = []
     used = 0
@@ -69,10 +69,10 @@ def select(fused: Floats, provenance: Provenance, selection: Selection) -> list[
             break
         passage = passages[row]
         shingles = _shingles(passage.text)
-        twin = next((i for i, other in enumerate(prints) if _repeat(shingles, other)), None)
-        if twin is not None:
-            kept[twin] = replace(kept[twin], repeats=(*kept[twin].repeats, passage))
-        if twin is not None or full:
+        repeated = next((i for i, other in enumerate(prints) if _repeat(shingles, other)), None)
+        if repeated is not None:
+            kept[repeated] = replace(kept[repeated], repeats=(*kept[repeated].repeats, passage))
+        if repeated is not None or full:
             continue
         used += len(passage.text)
         if selection.budget is not None and used > selection.budget and kept:
@@ -84,42 +84,44 @@ def select(fused: Floats, provenance: Provenance, selection: Selection) -> list[
 
 
 def merge_neighbours(evidence: Sequence[Evidence], texts: Mapping[str, str]) -> list[Evidence]:
-    """Evidence of our own cutting with nothing but blanks between becomes one piece, exactly as it stands in the text.
+    """Passages that our splitter cut, and that only blanks separate, become one piece of evidence: a range of the text.
 
-    A piece stands where its best part stood, with that part's score, and carries the reasons and repeats of all parts.
+    It has the rank and score of its best part, and the provenance and repeats of all parts.
 
     Args:
         evidence: Best first.
         texts: Each document's text, by id.
     """
-    ours = [i for i, piece in enumerate(evidence) if piece.passage.host is None and piece.passage.start is not None]
+    cut_by_us = [
+        i for i, piece in enumerate(evidence) if piece.passage.host is None and piece.passage.start is not None
+    ]
     groups: list[list[int]] = []
-    for i in sorted(ours, key=lambda i: (evidence[i].document_id, evidence[i].passage.start or 0)):
+    for i in sorted(cut_by_us, key=lambda i: (evidence[i].document_id, evidence[i].passage.start or 0)):
         if groups and _touch([evidence[j].passage for j in groups[-1]], evidence[i].passage, texts):
             groups[-1].append(i)
         else:
             groups.append([i])
     merged = dict(enumerate(evidence))
-    for i in ours:
+    for i in cut_by_us:
         del merged[i]
     for group in groups:
-        merged[min(group)] = _join([evidence[i] for i in group], evidence[min(group)], texts)
+        merged[min(group)] = _merged([evidence[i] for i in group], evidence[min(group)], texts)
     return [merged[i] for i in sorted(merged)]
 
 
-def _touch(before: Sequence[Passage], passage: Passage, texts: Mapping[str, str]) -> bool:
-    """Whether nothing but blanks lies between the passages before and this one; they may overlap."""
-    if before[0].document_id != passage.document_id:
+def _touch(earlier: Sequence[Passage], passage: Passage, texts: Mapping[str, str]) -> bool:
+    """Whether only blanks lie between earlier passages of a document and this one; they may overlap."""
+    if earlier[0].document_id != passage.document_id:
         return False
-    end = max(earlier.end or 0 for earlier in before)
+    end = max(one.end or 0 for one in earlier)
     return not texts[passage.document_id][end : passage.start].strip()
 
 
-def _join(parts: Sequence[Evidence], best: Evidence, texts: Mapping[str, str]) -> Evidence:
+def _merged(parts: Sequence[Evidence], best: Evidence, texts: Mapping[str, str]) -> Evidence:
     start, end = parts[0].passage.start, max(part.passage.end or 0 for part in parts)
     if len(parts) == 1 or start is None:
         return best
-    whole = replace(
+    merged = replace(
         best.passage,
         id=f"{best.document_id}:{start}-{end}",
         text=texts[best.document_id][start:end],
@@ -127,19 +129,21 @@ def _join(parts: Sequence[Evidence], best: Evidence, texts: Mapping[str, str]) -
         end=end,
         centre=(start + end) / 2,
     )
-    reasons = sorted({found for part in parts for found in part.found_by}, key=lambda one: (one.rank, one.signal))
+    found_by = sorted({one for part in parts for one in part.found_by}, key=lambda one: (one.rank, one.signal))
     return replace(
         best,
-        passage=whole,
-        found_by=tuple(reasons),
-        repeats=tuple(twin for part in parts for twin in part.repeats),
+        passage=merged,
+        found_by=tuple(found_by),
+        repeats=tuple(passage for part in parts for passage in part.repeats),
     )
 
 
 _WORDS = re.compile(r"\w+")
+"""A word: "sluice" and "gate" in "sluice-gate"."""
 
 
 def _shingles(text: str) -> frozenset[int]:
+    """Hashes of all runs of `SHINGLE` words (Broder, 1997); of a shorter text, the hash of all its words."""
     words = _WORDS.findall(unicodedata.normalize("NFKC", text).casefold())
     if len(words) * 12 < len(text):  # no blanks between words: compare by characters
         words = list("".join(words)) or list("".join(text.split()))  # signs alone speak for themselves

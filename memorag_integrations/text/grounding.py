@@ -40,7 +40,8 @@ STEPS = 8
 MOST_WORDS = 1000
 """Words of a clue that are looked for. In a script without blanks between words, every character is one."""
 
-_COMPARED = 40_000_000
+COMPARED = 80_000_000
+"""Characters of the clue times characters of a range, summed over all ranges that are compared with it."""
 _MOST_CHECKS = 28
 _LONG = 1000
 _FEW_WINDOWS = 3
@@ -139,12 +140,12 @@ class Grounder:
         buckets = (votes.positions - low) // width
         first_votes = np.ones(len(buckets), bool)  # a word has one vote for a bucket, however often it stands there
         first_votes[1:] = (np.diff(buckets) != 0) | (np.diff(votes.units) != 0)
-        weights = np.bincount(
+        weights: Floats = np.bincount(  # type: ignore[assignment]  # its stub knows of no weights
             buckets[first_votes],
             weights=votes.weights[votes.units[first_votes]],
             minlength=(high - low) // width + 2,
         )
-        pairs = weights[:-1] + weights[1:]
+        pairs: Floats = weights[:-1] + weights[1:]
         margin = width // 2 + 2
         chosen: list[int] = []
         for bucket in _highest(pairs, 2 * WINDOWS):
@@ -177,22 +178,30 @@ class _Clue:
         self.joined = " ".join(self.forms)
         self.numbers = index.numbers(self.forms)
         self.windows = WINDOWS if len(self.joined) <= _LONG else _FEW_WINDOWS
-        self.checks = int(min(_MOST_CHECKS, _COMPARED / (len(self.joined) + 1) ** 2 / self.windows))
+        self.checks = int(min(_MOST_CHECKS, COMPARED / 2 / (len(self.joined) + 1) ** 2 / self.windows))
         rarities = index.rarity(self.numbers)
         self.mean_rarity = float(rarities.mean()) if self.forms else 0.0
         self._rarity = dict(zip(self.forms, rarities.tolist(), strict=True))
         self._total = sum(self._rarity.values())
+        self._left = COMPARED
 
     def __contains__(self, form: str) -> bool:
         return form in self._rarity
 
     def likeness(self, place: list[str]) -> float:
-        """Half the likeness of the characters in order, above that of unlike texts; half the share of rare words found."""
+        """Half the likeness of the characters in order, above that of unlike texts; half the share of rare words found.
+
+        0 once the work for this clue has reached its bound; the most promising ranges come first.
+        """
         if self.forms == place:
             return 1.0
-        characters = max(0.0, 2.0 * Indel.normalized_similarity(self.joined, " ".join(place)) - 1.0)
-        found = sum(map(self._rarity.__getitem__, self._rarity.keys() & set(place))) / self._total
-        return min(0.99, (characters + found) / 2)
+        joined = " ".join(place)
+        self._left -= len(self.joined) * len(joined)
+        if self._left < 0:
+            return 0.0
+        characters = max(0.0, 2.0 * Indel.normalized_similarity(self.joined, joined) - 1.0)
+        found: float = sum(map(self._rarity.__getitem__, self._rarity.keys() & set(place))) / self._total
+        return float(min(0.99, (characters + found) / 2))
 
 
 class _Window:
@@ -209,7 +218,7 @@ class _Window:
         numbers = index.ids[low:high]
         forms = index.forms
         self._forms = [forms[number] for number in numbers.tolist()]
-        shared = np.where(np.isin(numbers, clue.numbers), index.rarity(numbers), 0.0)
+        shared = np.where(np.isin(numbers, clue.numbers), index.rarity(numbers.astype(np.int64)), 0.0)
         self._in_clue = shared > 0
         self._ranges = {range_: self._likeness(*range_) for range_ in map(self._trimmed, self._promising(shared))}
 
