@@ -76,6 +76,10 @@ class UsageMeter:
         self._lock = threading.Lock()
         self._total = Usage()
 
+    def __reduce__(self) -> tuple[type[UsageMeter], tuple[()]]:
+        """Copies and pickles begin at nothing."""
+        return type(self), ()
+
     def add(self, usage: Usage) -> None:
         with self._lock:
             self._total += usage

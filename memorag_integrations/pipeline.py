@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -27,10 +28,9 @@ from .evidence import Evidence
 from .index.bm25 import Vocabulary
 from .index.index import Filters
 from .memories.recall_cache import CachedMemoryModel
-from .retrieval import fusion, per_clue_union
+from .retrieval import fusion, per_clue_union, trace
 from .retrieval.baselines import rank_baseline
 from .retrieval.clue_search import MOST_WEIGHED, ClueQueries, keep_heaviest
-from .retrieval.fusion import Fusion
 from .retrieval.multi_query import EachMode, check_each_mode, check_texts, leads_to, rank_each
 from .retrieval.provenance import Provenance, Ranking
 from .retrieval.query import GUIDED, Mode, Query
@@ -38,6 +38,7 @@ from .retrieval.reranking import Reranking, best_rows, reorder
 from .retrieval.scoring import Scorer
 from .retrieval.selection import Selection, merge_neighbours, select
 from .scores import Floats, Scores
+from .store.save import Settings
 from .text.languages import NAMES, foreign_language
 
 logger = logging.getLogger(__name__)
@@ -140,18 +141,14 @@ class Pipeline:
         memory_model: Of the corpus's memories.
         embedder: For dense scores, or None for BM25 alone.
         reranking: What reads the best of a ranking again, or None.
-        fusion: How scores and clues become a ranking.
-        shards: Most memories that one query asks.
-        clues: Most clues of one recall.
+        settings: Of the engine: how scores become a ranking, most memories asked, most clues of one recall.
         meter: Adds up what was spent.
     """
 
     memory_model: CachedMemoryModel
     embedder: CheckedEmbedder | None
     reranking: Reranking | None
-    fusion: Fusion
-    shards: int
-    clues: int
+    settings: Settings
     meter: UsageMeter
 
     def retrieve(
@@ -169,7 +166,8 @@ class Pipeline:
             raise InputError(
                 f'mode "{query.mode}" ranks by vectors and needs an embedder. Pass one, or use mode="bm25".'
             )
-        scores = yield from self.query_scores(corpus, query.text, query.filters, dense=query.mode != "bm25")
+        dense = query.mode != "bm25"
+        scores = yield from self.query_scores(corpus, query.text, query.filters, dense=dense, vector=query.vector)
         if query.mode not in GUIDED:
             ranking = rank_baseline(scores, query.mode)
         else:
@@ -177,7 +175,9 @@ class Pipeline:
             clue_scores = yield from self.clue_scores(
                 corpus, scores, texts_to_search(recall, query.mode), query.filters
             )
+            begun = time.perf_counter()
             ranking = self._fuse(clue_scores, recall, query.mode)
+            trace.tell(trace.FusionStep.of(ranking, query, time.perf_counter() - begun))
         return (yield from self._rerank(ranking))
 
     def recall(self, corpus: Corpus, query: Query) -> Steps[Recall]:
@@ -185,11 +185,11 @@ class Pipeline:
         scores = yield from self.query_scores(corpus, query.text, query.filters)
         recall = yield from self._ask(corpus, scores)
         texts = texts_to_search(recall)
-        if len(recall.clues) <= self.clues or not texts:
-            return replace(recall, clues=recall.clues[: self.clues])
+        if len(recall.clues) <= self.settings.clues or not texts:
+            return replace(recall, clues=recall.clues[: self.settings.clues])
         query_scores, *clue_scores = yield from self.clue_scores(corpus, scores, texts, query.filters)
-        weighted = ClueQueries.of(recall).weigh(query_scores, clue_scores, recall, self.clues)
-        return keep_heaviest(recall, weighted, self.clues)
+        weighted = ClueQueries.of(recall).weigh(query_scores, clue_scores, recall, self.settings.clues)
+        return keep_heaviest(recall, weighted, self.settings.clues)
 
     def retrieve_each(
         self, corpus: Corpus, texts: Sequence[str], selection: Selection, mode: EachMode, filters: Filters | None
@@ -198,7 +198,7 @@ class Pipeline:
         unique = check_texts(texts)
         check_each_mode(mode, self.embedder is not None)
         scores = yield from self.scores(corpus, unique, filters)
-        ranking = rank_each(scores, self.fusion, mode)
+        ranking = rank_each(scores, self.settings.fusion, mode)
         return select(ranking.fused, ranking.provenance, selection)
 
     # ── its steps ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -209,10 +209,19 @@ class Pipeline:
         return self.scorer.score(corpus.index, texts, vectors, filters)
 
     def query_scores(
-        self, corpus: Corpus, text: str, filters: Filters | None = None, *, dense: bool = True
+        self,
+        corpus: Corpus,
+        text: str,
+        filters: Filters | None = None,
+        *,
+        dense: bool = True,
+        vector: Sequence[float] | Floats | None = None,
     ) -> Steps[Scores]:
-        """What the index says of a query; by terms alone without `dense`."""
-        vectors = (yield from self._embed([text])) if dense else None
+        """What the index says of a query; by terms alone without `dense`, by `vector` where it is embedded already."""
+        if vector is None or not dense or self.embedder is None:
+            vectors = (yield from self._embed([text])) if dense else None
+        else:
+            vectors = self.embedder.check_query_vector(vector)
         [scores] = self.scorer.score(corpus.index, [text], vectors, filters)
         return scores
 
@@ -225,7 +234,7 @@ class Pipeline:
 
     @property
     def scorer(self) -> Scorer:
-        return Scorer(self.embedder, self.fusion)
+        return Scorer(self.embedder, self.settings.fusion)
 
     def _embed(self, texts: Sequence[str]) -> Steps[Floats | None]:
         if self.embedder is None:
@@ -235,10 +244,13 @@ class Pipeline:
 
     def _ask(self, corpus: Corpus, scores: Scores) -> Steps[Recall]:
         """The clues of the memories that the query's scores lead to."""
-        parts = corpus.route(scores, self.shards, self.memory_model)
+        parts, begun = corpus.route(scores, self.settings.shards, self.memory_model), time.perf_counter()
         recalls: list[Recall] = yield Ask(parts, self.memory_model.together)
-        recall = merge_recalls(scores.text, recalls, self.clues if len(recalls) <= 1 else MOST_WEIGHED * self.clues)
+        recall = merge_recalls(
+            scores.text, recalls, self.settings.clues if len(recalls) <= 1 else MOST_WEIGHED * self.settings.clues
+        )
         self.meter.add(recall.usage)
+        trace.tell(trace.RecallStep.of(recall, len(parts), time.perf_counter() - begun))
         for warning in recall.warnings:
             logger.warning(warning)
         return recall
@@ -250,11 +262,12 @@ class Pipeline:
         query, *clues = scores
         if not clues:
             return Ranking(
-                fusion.rank(query, (), self.fusion), Provenance(query, recall=keep_heaviest(recall, (), self.clues))
+                fusion.rank(query, (), self.settings.fusion),
+                Provenance(query, recall=keep_heaviest(recall, (), self.settings.clues)),
             )
-        weighted = ClueQueries.of(recall).weigh(query, clues, recall, self.clues)
-        fused = fusion.rank(query, weighted, self.fusion)
-        weights, heaviest = [clue.weight for clue in weighted], keep_heaviest(recall, weighted, self.clues)
+        weighted = ClueQueries.of(recall).weigh(query, clues, recall, self.settings.clues)
+        fused = fusion.rank(query, weighted, self.settings.fusion)
+        weights, heaviest = [clue.weight for clue in weighted], keep_heaviest(recall, weighted, self.settings.clues)
         return Ranking(fused, Provenance(query, [clue.scores for clue in weighted], weights, heaviest))
 
     def _rerank(self, ranking: Ranking) -> Steps[Ranking]:
@@ -325,9 +338,9 @@ class Pipeline:
         """The key points that lead to a document, or all without one, and evidence for them, best first."""
         scores = yield from self.scores(corpus, points)
         if document_id is not None:
-            leading = [one for one in scores if leads_to(one, self.fusion, document_id)] or scores
+            leading = [one for one in scores if leads_to(one, self.settings.fusion, document_id)] or scores
             scores = [one.of_documents({document_id}) for one in leading]
-        ranking = rank_each(scores, self.fusion, "memorag")
+        ranking = rank_each(scores, self.settings.fusion, "memorag")
         evidence = select(ranking.fused, ranking.provenance, Selection(HITS * len(scores)))
         return [one.text for one in scores], evidence
 

@@ -64,6 +64,11 @@ class Provenance:
     def query(self) -> str:
         return self._query.text
 
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """What each text that was searched for counts in the sum."""
+        return {name: float(weight) for name, _, weight, _, _ in self._ranks}
+
     def reranked(self, order: Sequence[int], scores: Mapping[int, float], fused: Floats) -> Provenance:
         """A copy that also holds what a reranker said.
 

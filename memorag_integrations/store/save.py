@@ -29,7 +29,7 @@ from ..index.learned_sparse import pack_weights, unpack_weights
 from ..retrieval.fusion import Fusion
 from ..scores import Floats, LexicalWeights
 from . import memory_files
-from .records import DocumentRow, PassageRow, ShardRow, pack_terms, to_json
+from .records import DocumentRow, PassageRow, ShardRow, Version, pack_terms, to_json
 from .store import Store
 
 logger = logging.getLogger(__name__)
@@ -122,10 +122,11 @@ class StoreArtifacts(ArtifactCache):
     def memory(self, shard: Shard) -> Memory | None:
         """The memory of this shard in the store; None where there is none that can be used."""
         name = memory_name(self.model, shard)
-        if not memory_files.folder_of(self.store.folder, name).is_dir():
+        if not memory_files.exists(self.store.folder, name):
             return None
         try:
-            return self.model.load(memory_files.check(self.store.folder, name), shard)
+            path = memory_files.check(self.store.folder, name)
+            return memory_files.load(path, lambda path: self.model.load(path, shard))
         except MemoryModelError as error:
             logger.warning("A memory in %s is not used, and formed again: %s", self.store.folder, error)
             memory_files.drop(self.store.folder, name)
@@ -170,7 +171,7 @@ class StoreArtifacts(ArtifactCache):
         return fingerprint_of(fingerprint).same_space(of_weights(self.embedder.fingerprint))
 
 
-def commit(artifacts: StoreArtifacts, corpus: Corpus, settings: Settings, expected: int | None) -> int | None:
+def commit(artifacts: StoreArtifacts, corpus: Corpus, settings: Settings, expected: Version | None) -> Version | None:
     """Make `corpus` the state of the store, after the memories and vectors that the store lacks. See `Store.commit`."""
     store, model, embedder = artifacts.store, artifacts.model, artifacts.embedder
     artifacts.shards(corpus)  # before the transaction, to keep that short

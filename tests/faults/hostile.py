@@ -34,7 +34,7 @@ from benchmarks.synthetic import Extracts, Words, gists, make_documents
 from memorag_integrations import Document, GistMemory, MemoRAG
 from memorag_integrations.errors import MemoRAGError
 from memorag_integrations.store.maintenance import compact, repair, verify
-from memorag_integrations.store.sqlite import DATABASE, MEMORIES
+from memorag_integrations.store.paths import DATABASE, MEMORIES
 from tests.faults.forgeries import FOREIGN, FORGERIES, Forgery
 from tests.scripted import ScriptedLLM
 

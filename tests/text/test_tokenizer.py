@@ -1,5 +1,8 @@
+import copy
 import functools
 import logging
+import pickle
+import threading
 
 import pytest
 
@@ -59,6 +62,17 @@ def test_a_store_is_refused_with_another_tokenizer(tmp_path, made, opened, said)
     assert MemoRAG.load(tmp_path, tokenizer=made).retrieve("lamp.", 1)
     repair(tmp_path, tokenizer=made, progress=False)
     assert MemoRAG.load(tmp_path, tokenizer=made).retrieve("lamp.", 1)
+
+
+def test_a_tokenizer_travels_with_copies(tmp_path):
+    memo = MemoRAG(tokenizer=by_blanks)
+    assert pickle.loads(pickle.dumps(memo)).live.tokenizer == memo.live.tokenizer
+    memo.memorize(TEXTS, progress=False)
+    for twin in (copy.deepcopy(memo), pickle.loads(pickle.dumps(memo))):
+        assert twin.retrieve("ships-of-the-line", 1)[0].text == TEXTS[2]
+    lock = threading.Lock()
+    with pytest.raises(InputError, match="tokenizer"):
+        pickle.dumps(MemoRAG(tokenizer=Tokenizer("local", lambda text: [text, lock])))
 
 
 def fails(text):
