@@ -25,7 +25,7 @@ from .store.load import load_corpus, restore_latest
 from .store.records import Version
 from .store.save import Settings, StoreArtifacts, checksums_of, commit, describe
 from .store.store import Store, check_target, exists
-from .text.tokenizer import Tokenizer
+from .text.tokenizer import AnyTokenizer, Tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +59,19 @@ class LiveCorpus:
     _unsaved: bool = field(default=False, init=False)
     _closed: bool = field(default=False, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+
+    @classmethod
+    def new(
+        cls,
+        settings: Settings,
+        memory_model: CachedMemoryModel,
+        embedder: CheckedEmbedder | None,
+        tokenizer: AnyTokenizer | None,
+    ) -> LiveCorpus:
+        """A corpus that is still empty, and lives in RAM."""
+        words = Tokenizer.of(tokenizer)
+        settings = with_(settings, tokenizer=None if words is None else words.name)
+        return cls(settings, memory_model, embedder, Splitter(settings.passage_size), tokenizer=words)
 
     @property
     def current(self) -> Corpus:
@@ -193,7 +206,7 @@ class LiveCorpus:
         folder: str | Path,
         embedder: str | Embedder | None,
         memory: str | MemoryModel | None,
-        tokenizer: Tokenizer | None = None,
+        tokenizer: AnyTokenizer | None = None,
         *,
         unfinished: bool = False,
     ) -> LiveCorpus:
@@ -204,7 +217,8 @@ class LiveCorpus:
             embedder, memory, tokenizer: What made it, where only the caller can make that again.
             unfinished: Whether a store that nothing was written to yet is an empty corpus, or an error.
         """
-        stored = load_corpus(Path(folder), embedder, memory, tokenizer, unfinished=unfinished)
+        words = Tokenizer.of(tokenizer)
+        stored = load_corpus(Path(folder), embedder, memory, words, unfinished=unfinished)
         return cls(
             stored.settings,
             stored.memory_model,
@@ -212,7 +226,7 @@ class LiveCorpus:
             Splitter(stored.settings.passage_size),
             stored.corpus,
             source=(Path(folder).resolve(), stored.version),
-            tokenizer=tokenizer,
+            tokenizer=words,
         )
 
     @classmethod
@@ -221,7 +235,7 @@ class LiveCorpus:
         folder: str | Path,
         embedder: str | Embedder | None,
         memory: str | MemoryModel | None,
-        tokenizer: Tokenizer | None = None,
+        tokenizer: AnyTokenizer | None = None,
         *,
         new: Callable[[], LiveCorpus],
         settings: Mapping[str, Any],
@@ -286,8 +300,9 @@ class LiveCorpus:
         with self._lock:
             embedder = None if self.embedder is None else self.embedder.copied()
             live = LiveCorpus(
-                self.settings, self.memory_model, embedder, self.splitter, self.state, self.home, self.source
-            )
+                self.settings, self.memory_model, embedder, self.splitter, self.state, self.home, self.source,
+                self.tokenizer,
+            )  # fmt: skip
             live._unsaved, live._closed = self._unsaved, self._closed
         return live
 
@@ -335,9 +350,7 @@ class LiveCorpus:
             live.source = None  # it is a copy in RAM, and may be saved anywhere
             snapshot.keep_with(live, temporary)
             return live
-        settings = state["settings"]
-        checked = CheckedEmbedder.of(embedder)
-        return cls(settings, cached(memory), checked, Splitter(settings.passage_size), tokenizer=tokenizer)
+        return cls.new(state["settings"], cached(memory), CheckedEmbedder.of(embedder), tokenizer)
 
     def close(self) -> None:
         """Let go of corpus and memories; everything was written when it changed. Closing twice does no harm."""
