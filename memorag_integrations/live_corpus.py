@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from dataclasses import replace as with_
 from pathlib import Path
 from typing import Any
@@ -59,19 +61,16 @@ class LiveCorpus:
     _unsaved: bool = field(default=False, init=False)
     _closed: bool = field(default=False, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+    _process: int = field(default_factory=os.getpid, init=False, repr=False)
 
     @classmethod
     def new(
-        cls,
-        settings: Settings,
-        memory_model: CachedMemoryModel,
-        embedder: CheckedEmbedder | None,
-        tokenizer: AnyTokenizer | None,
+        cls, settings: Settings, model: CachedMemoryModel, embedder: CheckedEmbedder | None, words: AnyTokenizer | None
     ) -> LiveCorpus:
-        """A corpus that is still empty, and lives in RAM."""
-        words = Tokenizer.of(tokenizer)
-        settings = with_(settings, tokenizer=None if words is None else words.name)
-        return cls(settings, memory_model, embedder, Splitter(settings.passage_size), tokenizer=words)
+        """A corpus in RAM that is still empty."""
+        tokenizer = Tokenizer.of(words)
+        settings = with_(settings, tokenizer=None if tokenizer is None else tokenizer.name)
+        return cls(settings, model, embedder, Splitter(settings.passage_size), tokenizer=tokenizer)
 
     @property
     def current(self) -> Corpus:
@@ -98,6 +97,24 @@ class LiveCorpus:
         document = None if self.state is None else self.state.documents.get(id)
         return None if document is None else own(document)
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One change at a time.
+
+        Raises:
+            StoreError: In a process that was forked off, where the corpus has a store: what the parent was doing with it is
+                not known here.
+        """
+        if os.getpid() != self._process:
+            if self.source is not None:
+                raise StoreError(
+                    f"The corpus of the store at {self.source[0]} was opened in another process, from which this one was "
+                    f"forked. It can be asked here; to change or reload it, open it again: MemoRAG.open(folder)."
+                )
+            self._lock, self._process = threading.Lock(), os.getpid()
+        with self._lock:
+            yield
+
     # ── changes ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def apply(
@@ -119,7 +136,7 @@ class LiveCorpus:
             cancel: Ends the work when set; the corpus stays as it was.
             save_dir: Folder of a store to save to, for a corpus that does not live in one.
         """
-        with self._lock, reporting(progress) as report:
+        with self._alone(), reporting(progress) as report:
             target = self._target(save_dir)
             artifacts = None if target is None else StoreArtifacts(target, self.memory_model, self.embedder)
             if target is not None:
@@ -186,7 +203,7 @@ class LiveCorpus:
     def save(self, folder: str | Path, wait: float = 30.0) -> None:
         """Make the corpus the state of the store in `folder`. See `MemoRAG.save`."""
         folder = Path(folder)
-        with self._lock:
+        with self._alone():
             expected = self.source[1] if self.source is not None and self.source[0] == folder.resolve() else None
             target, corpus = Store(folder, wait, None if expected is None else expected.identity), self.current
             target.prepare(self._description(), new=expected is None)
@@ -219,12 +236,9 @@ class LiveCorpus:
         """
         words = Tokenizer.of(tokenizer)
         stored = load_corpus(Path(folder), embedder, memory, words, unfinished=unfinished)
+        splitter = Splitter(stored.settings.passage_size)
         return cls(
-            stored.settings,
-            stored.memory_model,
-            stored.embedder,
-            Splitter(stored.settings.passage_size),
-            stored.corpus,
+            *(stored.settings, stored.memory_model, stored.embedder, splitter, stored.corpus),
             source=(Path(folder).resolve(), stored.version),
             tokenizer=words,
         )
@@ -259,21 +273,14 @@ class LiveCorpus:
         if not exists(home.folder):
             home.prepare(new()._description())
         live = cls.load(folder, embedder, memory, tokenizer, unfinished=True)
-        stored = asdict(live.settings)
-        for name, value in settings.items():
-            given = asdict(value) if name == "fusion" and value is not None else value
-            if given != stored.get(name):
-                raise InputError(
-                    f"The store at {folder} was made with {name}={stored.get(name)!r}, found {value!r}. Leave it out, or "
-                    f"make another store."
-                )
+        live.settings.check_same(settings, folder)
         assert live.source is not None
         live.home = with_(home, identity=live.source[1].identity)
         return live
 
     def reload(self) -> bool:
         """Take over what others changed in the store since; True where they did. See `MemoRAG.reload`."""
-        with self._lock:
+        with self._alone():
             if self.source is None:
                 raise InputError("There is no store to reload: make this object with MemoRAG.load or MemoRAG.open.")
             if self._unsaved:
@@ -297,12 +304,9 @@ class LiveCorpus:
 
     def copied(self) -> LiveCorpus:
         """The same state over the same models, to be changed apart from this one."""
-        with self._lock:
+        with self._alone():
             embedder = None if self.embedder is None else self.embedder.copied()
-            live = LiveCorpus(
-                self.settings, self.memory_model, embedder, self.splitter, self.state, self.home, self.source,
-                self.tokenizer,
-            )  # fmt: skip
+            live = with_(self, embedder=embedder)
             live._unsaved, live._closed = self._unsaved, self._closed
         return live
 
@@ -354,7 +358,7 @@ class LiveCorpus:
 
     def close(self) -> None:
         """Let go of corpus and memories; everything was written when it changed. Closing twice does no harm."""
-        with self._lock:
+        with self._lock if os.getpid() == self._process else nullcontext():
             self.state, self._closed = None, True
 
     def reuse(self, folder: str | Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +43,9 @@ from .store.save import Settings
 from .text.languages import NAMES, foreign_language
 
 logger = logging.getLogger(__name__)
+
+_NUMBER = re.compile(r"\d+")
+"""The numbers of "The reply held more than 6 clues of a kind; 3 were left out."."""
 
 Method = Literal["whole", "key-points"]
 """How to summarize: by reading everything, or by the memory's key points."""
@@ -143,6 +147,7 @@ class Pipeline:
         reranking: What reads the best of a ranking again, or None.
         settings: Of the engine: how scores become a ranking, most memories asked, most clues of one recall.
         meter: Adds up what was spent.
+        warned: Kinds of warnings that were logged already.
     """
 
     memory_model: CachedMemoryModel
@@ -150,6 +155,7 @@ class Pipeline:
     reranking: Reranking | None
     settings: Settings
     meter: UsageMeter
+    warned: set[str] = field(default_factory=set)
 
     def retrieve(
         self, corpus: Corpus, query: Query, selection: Selection, merge: bool = False
@@ -252,8 +258,15 @@ class Pipeline:
         self.meter.add(recall.usage)
         trace.tell(trace.RecallStep.of(recall, len(parts), time.perf_counter() - begun))
         for warning in recall.warnings:
-            logger.warning(warning)
+            self._warn_once(warning)
         return recall
+
+    def _warn_once(self, warning: str) -> None:
+        """Log a warning, once for each engine, whatever the numbers in it."""
+        kind = _NUMBER.sub("", warning)
+        if kind not in self.warned:
+            self.warned.add(kind)
+            logger.warning(warning)
 
     def _fuse(self, scores: Sequence[Scores], recall: Recall, mode: Mode) -> Ranking:
         """The ranking by the query's scores and its clues'."""
