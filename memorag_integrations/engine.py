@@ -17,7 +17,6 @@ from .contracts import LLM, Embedder, MemoryModel, Progress, Reranker
 from .corpus import edits
 from .corpus.edits import Documents, Edit
 from .corpus.revise import Change, Split
-from .corpus.splitter import Splitter
 from .corpus.state import Corpus
 from .documents import Document
 from .drivers import Steps, arun, in_thread_cancellable, run
@@ -39,8 +38,7 @@ from .store import load as stored
 from .store import snapshot
 from .store.save import Settings
 from .text.terms import check_language
-from .text.tokenizer import Split as Tokenize
-from .text.tokenizer import Tokenizer
+from .text.tokenizer import AnyTokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +62,7 @@ class MemoRAG:
         shards: Most memories that one query asks; the first pass over the index picks them. Small memories of gists that
             share a prompt count as one.
         clues: Most clues of one recall.
-        tokenizer: A function from a text to its words in the place of our own analysis of words, such as `jieba.lcut`, or a
-            `Tokenizer` with a name. A store keeps the name, and is opened with the same one only.
+        tokenizer: Cuts texts into words in the place of our own analysis: a function, such as `jieba.lcut`, or a `Tokenizer`.
 
     Raises:
         InputError: For an argument out of range.
@@ -84,15 +81,12 @@ class MemoRAG:
         fusion: Fusion | None = None,
         shards: int = 8,
         clues: int = 10,
-        tokenizer: Tokenizer | Tokenize | None = None,
+        tokenizer: AnyTokenizer | None = None,
     ) -> None:
-        words = Tokenizer.of(tokenizer)
         model = cached(registry.memory_by_name(memory) if isinstance(memory, str) else memory)
         checked = CheckedEmbedder.of(resolve_embedder(embedder))
-        name = None if words is None else words.name
-        settings = Settings(passage_size, check_language(language), fusion or Fusion(), shards, clues, name).checked()
-        live = LiveCorpus(settings, model, checked, Splitter(passage_size), tokenizer=words)
-        self._compose(live, generator, Reranking.of(reranker))
+        settings = Settings(passage_size, check_language(language), fusion or Fusion(), shards, clues).checked()
+        self._compose(LiveCorpus.new(settings, model, checked, tokenizer), generator, Reranking.of(reranker))
 
     def _compose(self, live: LiveCorpus, generator: LLM | Writer | None, reranking: Reranking | None) -> None:
         """Put the parts together; `load` and `open` do it again with what a store holds."""
@@ -453,18 +447,15 @@ class MemoRAG:
         memory: str | MemoryModel | None = None,
         generator: LLM | Writer | None = None,
         reranker: str | Reranker | Reranking | None = None,
-        tokenizer: Tokenizer | Tokenize | None = None,
+        tokenizer: AnyTokenizer | None = None,
     ) -> Self:
-        """What a store holds, ready to be asked; nothing is encoded again.
-
-        Changes of it stay in RAM until they are saved; see `open` for a corpus that lives in its folder.
+        """What a store holds; nothing is encoded again. Changes stay in RAM until they are saved (see `open`).
 
         Args:
             folder: The store.
             embedder: The one it was made with, where only you can make it again (a host's model).
-            memory: Likewise the memory model.
+            memory, tokenizer: Likewise.
             generator, reranker: As in the constructor; stores do not keep them.
-            tokenizer: The one it was made with, if any.
 
         Raises:
             StoreError: For a folder that is not a store, is damaged, is of a newer format, or needs what was not passed.
@@ -472,7 +463,7 @@ class MemoRAG:
             MemoryModelError: Where a memory is not as it was written.
         """
         reranking = Reranking.of(reranker)
-        return cls._over(LiveCorpus.load(folder, embedder, memory, Tokenizer.of(tokenizer)), generator, reranking)
+        return cls._over(LiveCorpus.load(folder, embedder, memory, tokenizer), generator, reranking)
 
     @classmethod
     async def aload(cls, folder: str | Path, **how: Any) -> Self:
@@ -489,7 +480,7 @@ class MemoRAG:
         generator: LLM | Writer | None = None,
         reranker: str | Reranker | Reranking | None = None,
         wait: float = 30.0,
-        tokenizer: Tokenizer | Tokenize | None = None,
+        tokenizer: AnyTokenizer | None = None,
         **settings: Any,
     ) -> Self:
         """A corpus that lives in a folder: each change is in the store, whole, when its call returns.
@@ -499,9 +490,8 @@ class MemoRAG:
 
         Args:
             folder: A store, or where one is made.
-            embedder, memory: As in the constructor for a new store; for one that is there, as in `load`.
+            embedder, memory, tokenizer: As in the constructor for a new store; for one that is there, as in `load`.
             generator, reranker: As in the constructor.
-            tokenizer: As in the constructor for a new store; for one that is there, the same.
             wait: Seconds to wait for another process that is writing; 0 refuses at once.
             **settings: Of the constructor. A store that is there has its own; others are refused.
 
@@ -509,9 +499,8 @@ class MemoRAG:
             StoreError: As `load`; and later from each change, where another process writes for longer than `wait`.
         """
         reranking = Reranking.of(reranker)
-        words, model = Tokenizer.of(tokenizer), "activation" if memory is None else memory
-        new = lambda: cls(model, embedder, tokenizer=words, **settings).live  # noqa: E731
-        live = LiveCorpus.open(folder, embedder, memory, words, new=new, settings=settings, wait=wait)
+        new = lambda: cls(memory or "activation", embedder, tokenizer=tokenizer, **settings).live  # noqa: E731
+        live = LiveCorpus.open(folder, embedder, memory, tokenizer, new=new, settings=settings, wait=wait)
         return cls._over(live, generator, reranking)
 
     @classmethod

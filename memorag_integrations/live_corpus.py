@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from dataclasses import replace as with_
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from .store.load import load_corpus, restore_latest
 from .store.records import Version
 from .store.save import Settings, StoreArtifacts, checksums_of, commit, describe
 from .store.store import Store, check_target, exists
-from .text.tokenizer import Tokenizer
+from .text.tokenizer import AnyTokenizer, Tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +62,15 @@ class LiveCorpus:
     _closed: bool = field(default=False, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     _process: int = field(default_factory=os.getpid, init=False, repr=False)
+
+    @classmethod
+    def new(
+        cls, settings: Settings, model: CachedMemoryModel, embedder: CheckedEmbedder | None, words: AnyTokenizer | None
+    ) -> LiveCorpus:
+        """A corpus in RAM that is still empty."""
+        tokenizer = Tokenizer.of(words)
+        settings = with_(settings, tokenizer=None if tokenizer is None else tokenizer.name)
+        return cls(settings, model, embedder, Splitter(settings.passage_size), tokenizer=tokenizer)
 
     @property
     def current(self) -> Corpus:
@@ -210,7 +219,7 @@ class LiveCorpus:
         folder: str | Path,
         embedder: str | Embedder | None,
         memory: str | MemoryModel | None,
-        tokenizer: Tokenizer | None = None,
+        tokenizer: AnyTokenizer | None = None,
         *,
         unfinished: bool = False,
     ) -> LiveCorpus:
@@ -221,15 +230,13 @@ class LiveCorpus:
             embedder, memory, tokenizer: What made it, where only the caller can make that again.
             unfinished: Whether a store that nothing was written to yet is an empty corpus, or an error.
         """
-        stored = load_corpus(Path(folder), embedder, memory, tokenizer, unfinished=unfinished)
+        words = Tokenizer.of(tokenizer)
+        stored = load_corpus(Path(folder), embedder, memory, words, unfinished=unfinished)
+        splitter = Splitter(stored.settings.passage_size)
         return cls(
-            stored.settings,
-            stored.memory_model,
-            stored.embedder,
-            Splitter(stored.settings.passage_size),
-            stored.corpus,
+            *(stored.settings, stored.memory_model, stored.embedder, splitter, stored.corpus),
             source=(Path(folder).resolve(), stored.version),
-            tokenizer=tokenizer,
+            tokenizer=words,
         )
 
     @classmethod
@@ -238,7 +245,7 @@ class LiveCorpus:
         folder: str | Path,
         embedder: str | Embedder | None,
         memory: str | MemoryModel | None,
-        tokenizer: Tokenizer | None = None,
+        tokenizer: AnyTokenizer | None = None,
         *,
         new: Callable[[], LiveCorpus],
         settings: Mapping[str, Any],
@@ -262,14 +269,7 @@ class LiveCorpus:
         if not exists(home.folder):
             home.prepare(new()._description())
         live = cls.load(folder, embedder, memory, tokenizer, unfinished=True)
-        stored = asdict(live.settings)
-        for name, value in settings.items():
-            given = asdict(value) if name == "fusion" and value is not None else value
-            if given != stored.get(name):
-                raise InputError(
-                    f"The store at {folder} was made with {name}={stored.get(name)!r}, found {value!r}. Leave it out, or "
-                    f"make another store."
-                )
+        live.settings.check_same(settings, folder)
         assert live.source is not None
         live.home = with_(home, identity=live.source[1].identity)
         return live
@@ -300,16 +300,7 @@ class LiveCorpus:
         """The same state over the same models, to be changed apart from this one."""
         with self._alone():
             embedder = None if self.embedder is None else self.embedder.copied()
-            live = LiveCorpus(
-                self.settings,
-                self.memory_model,
-                embedder,
-                self.splitter,
-                self.state,
-                self.home,
-                self.source,
-                self.tokenizer,
-            )
+            live = with_(self, embedder=embedder)
             live._unsaved, live._closed = self._unsaved, self._closed
         return live
 
@@ -357,9 +348,7 @@ class LiveCorpus:
             live.source = None  # it is a copy in RAM, and may be saved anywhere
             snapshot.keep_with(live, temporary)
             return live
-        settings = state["settings"]
-        checked = CheckedEmbedder.of(embedder)
-        return cls(settings, cached(memory), checked, Splitter(settings.passage_size), tokenizer=tokenizer)
+        return cls.new(state["settings"], cached(memory), CheckedEmbedder.of(embedder), tokenizer)
 
     def close(self) -> None:
         """Let go of corpus and memories; everything was written when it changed. Closing twice does no harm."""

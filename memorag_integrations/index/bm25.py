@@ -46,7 +46,7 @@ class Vocabulary:
     @property
     def analysis(self) -> str:
         """What makes the terms, in one line with a blank in it."""
-        return ANALYSIS if self.tokenizer is None else f"tokenizer {self.tokenizer.name}"
+        return ANALYSIS if self.tokenizer is None else self.tokenizer.analysis
 
     def analyse(self, text: str, language: str) -> Row:
         """The numbers of the terms of a text. Raises TokenizerError as `text.terms.terms`."""

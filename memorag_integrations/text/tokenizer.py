@@ -42,7 +42,7 @@ class Tokenizer:
             )
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer | Split | None) -> Tokenizer | None:
+    def of(cls, tokenizer: AnyTokenizer | None) -> Tokenizer | None:
         """`tokenizer` itself; a function under its own name; None for None.
 
         Raises:
@@ -62,6 +62,11 @@ class Tokenizer:
                 f'Give it one: Tokenizer("name", function).'
             )
         return cls(f"{getattr(tokenizer, '__module__', '')}.{name}".removeprefix("."), tokenizer)
+
+    @property
+    def analysis(self) -> str:
+        """What made the terms of a store, in one line with a blank in it."""
+        return f"tokenizer {self.name}"
 
     def terms(self, text: str) -> list[str]:
         """The words of `text`, folded; what is blank is left out.
@@ -86,6 +91,9 @@ class Tokenizer:
                 f"The tokenizer {self.name!r} must answer with words (str), found {type(strange).__name__} among them."
             )
         return [term for word in words if (term := _folded(word))]
+
+
+AnyTokenizer = Tokenizer | Split
 
 
 def _folded(word: str) -> str:
