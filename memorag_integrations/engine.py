@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from . import registry
 from .answers.writer import Answer, Writer, writer_for
-from .clues import Recall, Usage
+from .clues import Recall, Usage, UsageMeter
 from .contracts import LLM, Embedder, MemoryModel, Progress, Reranker
 from .corpus import edits
 from .corpus.edits import Documents, Edit
@@ -20,13 +19,12 @@ from .corpus.revise import Change, Split
 from .corpus.splitter import Splitter
 from .corpus.state import Corpus
 from .documents import Document
-from .drivers import arun, in_thread_cancellable, run
+from .drivers import Steps, arun, in_thread_cancellable, run
 from .encoders.checked import CheckedEmbedder
 from .encoders.embedders import resolve_embedder
 from .evidence import Evidence
 from .index.index import Filters
-from .live_corpus import LiveCorpus
-from .llms.scheduling import UsageMeter
+from .live_corpus import LiveCorpus, restored
 from .memories.recall_cache import cached
 from .pipeline import Method, Pipeline
 from .retrieval.fusion import Fusion
@@ -93,28 +91,24 @@ class MemoRAG:
         self.memory_model, self.embedder, self.splitter = live.memory_model, live.embedder, live.splitter
         self.language, self.fusion = live.settings.language, live.settings.fusion
         self.shards, self.clues = live.settings.shards, live.settings.clues
-        self.pipeline = Pipeline(
-            self.memory_model, self.embedder, reranking, self.fusion, self.shards, self.clues, self.meter
-        )
+        self.pipeline = Pipeline(self.memory_model, self.embedder, reranking, live.settings, self.meter)
 
     @classmethod
     def _over(cls, live: LiveCorpus, generator: LLM | Writer | None, reranking: Reranking | None) -> Self:
         """An engine over a corpus that a store held."""
-        memo = cls(live.memory_model, generator=generator)
-        memo._compose(live, generator, reranking)
+        (memo := cls(live.memory_model))._compose(live, generator, reranking)
         return memo
 
     def __deepcopy__(self, memo: object = None) -> Self:
         """A copy over the same models; the corpus is changed apart from this one's."""
-        return type(self)._over(self.live.copied(), self.generator, self.pipeline.reranking)
+        return type(self)._over(self.live.copied(), self.generator, self.reranking)
 
     __copy__ = __deepcopy__
 
     def __reduce__(self) -> tuple[Any, ...]:
         """To another process: a corpus in RAM as a snapshot, one that lives in a store as its folder (`store.snapshot`)."""
-        for name, model in (("generator", self.generator), ("reranker", self.pipeline.reranking)):
-            snapshot.check_travels(name, model)
-        return _restored, (type(self), self.live.to_state(), self.generator, self.pipeline.reranking)
+        snapshot.check_travel(generator=self.generator, reranker=self.reranking)
+        return restored, (type(self)._over, self.live.to_state(), self.generator, self.reranking)
 
     @property
     def corpus(self) -> Corpus:
@@ -326,22 +320,15 @@ class MemoRAG:
         asked, selection = Query(query, mode, filters, recall, vector), Selection.of(k, budget, cutoff)
         return await arun(self.pipeline.retrieve(self.corpus, asked, selection, merge))
 
-    def retrieve_each(
-        self,
-        texts: Sequence[str],
-        k: int | None = None,
-        *,
-        budget: int | None = None,
-        mode: EachMode = "memorag",
-        filters: Filters | None = None,
-    ) -> list[Evidence]:
+    def retrieve_each(self, texts: Sequence[str], k: int | None = None, **how: Any) -> list[Evidence]:
         """The passages that bear on any of `texts`: the best of each in turn, then the second of each, and so on.
 
         The memory is not asked, and a reranker does not read: there is no query.
 
         Args:
             texts: Clues or key points, at least one that is not blank.
-            k, budget: As in `retrieve`; 5 pieces where neither is given.
+            k: Most pieces of evidence; 5 where no budget is given.
+            budget: Most characters of evidence together.
             mode: "memorag" ranks for each text as `retrieve` does for a query without clues; "per-clue-union" by vectors
                 alone, as the original MemoRAG does.
             filters: As in `retrieve`.
@@ -349,9 +336,13 @@ class MemoRAG:
         Raises:
             InputError: For no text, k or budget below 1, an unknown mode, a mode that needs an embedder.
         """
-        return run(self.pipeline.retrieve_each(self.corpus, texts, Selection.of(k, budget), mode, filters))
+        return run(self._retrieve_each(texts, k, **how))
 
-    async def aretrieve_each(
+    async def aretrieve_each(self, texts: Sequence[str], k: int | None = None, **how: Any) -> list[Evidence]:
+        """`retrieve_each` off the event loop."""
+        return await arun(self._retrieve_each(texts, k, **how))
+
+    def _retrieve_each(
         self,
         texts: Sequence[str],
         k: int | None = None,
@@ -359,9 +350,8 @@ class MemoRAG:
         budget: int | None = None,
         mode: EachMode = "memorag",
         filters: Filters | None = None,
-    ) -> list[Evidence]:
-        """`retrieve_each` off the event loop."""
-        return await arun(self.pipeline.retrieve_each(self.corpus, texts, Selection.of(k, budget), mode, filters))
+    ) -> Steps[list[Evidence]]:
+        return self.pipeline.retrieve_each(self.corpus, texts, Selection.of(k, budget), mode, filters)
 
     # ── what stands behind the evidence ───────────────────────────────────────────────────────────────────────────
 
@@ -369,16 +359,9 @@ class MemoRAG:
         """What the index says of each text: the scores of every candidate, all over the same candidates."""
         return run(self.pipeline.scores(self.corpus, texts, filters))
 
-    def rank(
-        self,
-        query: str,
-        *,
-        mode: Mode = "memorag",
-        filters: Filters | None = None,
-        recall: Recall | None = None,
-    ) -> Ranking:
+    def rank(self, query: str, *, mode: Mode = "memorag", filters: Filters | None = None) -> Ranking:
         """All candidates with the fused scores that `retrieve` selects by, and what speaks for each."""
-        return run(self.pipeline.rank(self.corpus, Query(query, mode, filters, recall)))
+        return run(self.pipeline.rank(self.corpus, Query(query, mode, filters)))
 
     # ── evidence → answer, texts → summary ────────────────────────────────────────────────────────────────────────
 
@@ -555,9 +538,7 @@ class MemoRAG:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
     @staticmethod
@@ -575,10 +556,3 @@ class MemoRAG:
     def info(self) -> dict[str, Any]:
         """What is memorized and by which settings, for people and JSON."""
         return self.live.info()
-
-
-def _restored(
-    cls: type[MemoRAG], state: Mapping[str, Any], generator: LLM | Writer | None, reranking: Reranking | None
-) -> MemoRAG:
-    """The engine of a pickle."""
-    return cls._over(LiveCorpus.of_state(state), generator, reranking)

@@ -18,7 +18,7 @@ from typing import Literal, get_args
 
 from .answers.key_points import HITS, name_key_points
 from .answers.writer import Answer, Writer
-from .clues import Recall, Usage, attributed, merge_recalls
+from .clues import Recall, Usage, UsageMeter, attributed, merge_recalls
 from .contracts import Reranker
 from .corpus.state import Corpus, RoutedMemory
 from .drivers import Steps, gather
@@ -26,12 +26,10 @@ from .encoders.checked import CheckedEmbedder
 from .errors import InputError, LLMError
 from .evidence import Evidence
 from .index.index import Filters
-from .llms.scheduling import UsageMeter
 from .memories.recall_cache import CachedMemoryModel
 from .retrieval import fusion, per_clue_union, trace
 from .retrieval.baselines import rank_baseline
 from .retrieval.clue_search import MOST_WEIGHED, ClueQueries, keep_heaviest
-from .retrieval.fusion import Fusion
 from .retrieval.multi_query import EachMode, check_each_mode, check_texts, leads_to, rank_each
 from .retrieval.provenance import Provenance, Ranking
 from .retrieval.query import GUIDED, Mode, Query
@@ -39,6 +37,7 @@ from .retrieval.reranking import Reranking, best_rows, reorder
 from .retrieval.scoring import Scorer
 from .retrieval.selection import Selection, merge_neighbours, select
 from .scores import Floats, Scores
+from .store.save import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -143,9 +142,7 @@ class Pipeline:
         memory_model: Of the corpus's memories.
         embedder: For dense scores, or None for BM25 alone.
         reranking: What reads the best of a ranking again, or None.
-        fusion: How scores and clues become a ranking.
-        shards: Most memories that one query asks.
-        clues: Most clues of one recall.
+        settings: Of the engine: how scores become a ranking, most memories asked, most clues of one recall.
         meter: Adds up what was spent.
         warned: Kinds of warnings that were logged already.
     """
@@ -153,9 +150,7 @@ class Pipeline:
     memory_model: CachedMemoryModel
     embedder: CheckedEmbedder | None
     reranking: Reranking | None
-    fusion: Fusion
-    shards: int
-    clues: int
+    settings: Settings
     meter: UsageMeter
     warned: set[str] = field(default_factory=set)
 
@@ -197,11 +192,11 @@ class Pipeline:
         scores = yield from self.query_scores(corpus, query.text, query.filters)
         recall = yield from self._ask(corpus, scores)
         texts = texts_to_search(recall)
-        if len(recall.clues) <= self.clues or not texts:
-            return replace(recall, clues=recall.clues[: self.clues])
+        if len(recall.clues) <= self.settings.clues or not texts:
+            return replace(recall, clues=recall.clues[: self.settings.clues])
         query_scores, *clue_scores = yield from self.clue_scores(corpus, scores, texts, query.filters)
-        weighted = ClueQueries.of(recall).weigh(query_scores, clue_scores, recall, self.clues)
-        return keep_heaviest(recall, weighted, self.clues)
+        weighted = ClueQueries.of(recall).weigh(query_scores, clue_scores, recall, self.settings.clues)
+        return keep_heaviest(recall, weighted, self.settings.clues)
 
     def retrieve_each(
         self, corpus: Corpus, texts: Sequence[str], selection: Selection, mode: EachMode, filters: Filters | None
@@ -210,7 +205,7 @@ class Pipeline:
         unique = check_texts(texts)
         check_each_mode(mode, self.embedder is not None)
         scores = yield from self.scores(corpus, unique, filters)
-        ranking = rank_each(scores, self.fusion, mode)
+        ranking = rank_each(scores, self.settings.fusion, mode)
         return select(ranking.fused, ranking.provenance, selection)
 
     # ── its steps ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -246,7 +241,7 @@ class Pipeline:
 
     @property
     def scorer(self) -> Scorer:
-        return Scorer(self.embedder, self.fusion)
+        return Scorer(self.embedder, self.settings.fusion)
 
     def _embed(self, texts: Sequence[str]) -> Steps[Floats | None]:
         if self.embedder is None:
@@ -256,9 +251,11 @@ class Pipeline:
 
     def _ask(self, corpus: Corpus, scores: Scores) -> Steps[Recall]:
         """The clues of the memories that the query's scores lead to."""
-        parts, begun = corpus.route(scores, self.shards, self.memory_model), time.perf_counter()
+        parts, begun = corpus.route(scores, self.settings.shards, self.memory_model), time.perf_counter()
         recalls: list[Recall] = yield Ask(parts, self.memory_model.together)
-        recall = merge_recalls(scores.text, recalls, self.clues if len(recalls) <= 1 else MOST_WEIGHED * self.clues)
+        recall = merge_recalls(
+            scores.text, recalls, self.settings.clues if len(recalls) <= 1 else MOST_WEIGHED * self.settings.clues
+        )
         self.meter.add(recall.usage)
         trace.tell(trace.RecallStep.of(recall, len(parts), time.perf_counter() - begun))
         for warning in recall.warnings:
@@ -277,9 +274,14 @@ class Pipeline:
         if mode == "per-clue-union":
             return per_clue_union.rank_union(scores)
         query, *clues = scores
-        weighted = ClueQueries.of(recall).weigh(query, clues, recall, self.clues)
-        fused = fusion.rank(query, weighted, self.fusion)
-        weights, heaviest = [clue.weight for clue in weighted], keep_heaviest(recall, weighted, self.clues)
+        if not clues:
+            return Ranking(
+                fusion.rank(query, (), self.settings.fusion),
+                Provenance(query, recall=keep_heaviest(recall, (), self.settings.clues)),
+            )
+        weighted = ClueQueries.of(recall).weigh(query, clues, recall, self.settings.clues)
+        fused = fusion.rank(query, weighted, self.settings.fusion)
+        weights, heaviest = [clue.weight for clue in weighted], keep_heaviest(recall, weighted, self.settings.clues)
         return Ranking(fused, Provenance(query, [clue.scores for clue in weighted], weights, heaviest))
 
     def _rerank(self, ranking: Ranking) -> Steps[Ranking]:
@@ -350,9 +352,9 @@ class Pipeline:
         """The key points that lead to a document, or all without one, and evidence for them, best first."""
         scores = yield from self.scores(corpus, points)
         if document_id is not None:
-            leading = [one for one in scores if leads_to(one, self.fusion, document_id)] or scores
+            leading = [one for one in scores if leads_to(one, self.settings.fusion, document_id)] or scores
             scores = [one.of_documents({document_id}) for one in leading]
-        ranking = rank_each(scores, self.fusion, "memorag")
+        ranking = rank_each(scores, self.settings.fusion, "memorag")
         evidence = select(ranking.fused, ranking.provenance, Selection(HITS * len(scores)))
         return [one.text for one in scores], evidence
 

@@ -69,6 +69,12 @@ def check_version(state: Mapping[str, Any]) -> None:
         )
 
 
+def check_travel(**models: object) -> None:
+    """Refuse models that cannot go to another process; see `check_travels`."""
+    for name, model in models.items():
+        check_travels(name, model)
+
+
 def check_travels(name: str, model: object) -> None:
     """Refuse a model that cannot go to another process, such as one that holds weights or a lock.
 
