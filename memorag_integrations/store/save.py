@@ -46,6 +46,7 @@ class Settings:
     fusion: Fusion
     shards: int
     clues: int
+    tokenizer: str | None = None
 
     def checked(self) -> Settings:
         """These settings.
@@ -245,7 +246,7 @@ def row_of(entry: IndexedDocument, vocabulary: Vocabulary) -> DocumentRow:
         vocabulary: The one that its terms are numbered by.
     """
     document = entry.document
-    terms, blobs = pack_terms(entry.terms, vocabulary.term)
+    terms, blobs = pack_terms(entry.terms, vocabulary.term, vocabulary.analysis)
     return DocumentRow(
         document.id,
         document.text,
