@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,15 @@ PICK = 1_000
 """Above `EVERYTHING`, the candidates are all passages of the documents that hold the best so many of a signal."""
 
 
+def _renumbered(entries: Sequence[IndexedDocument], rows: Sequence[Row]) -> list[IndexedDocument]:
+    """The documents with these terms, one row a passage."""
+    ends = np.cumsum([len(entry.passages) for entry in entries]).tolist()
+    return [
+        replace(entry, terms=tuple(rows[end - len(entry.passages) : end]))
+        for entry, end in zip(entries, ends, strict=True)
+    ]
+
+
 class Index:
     """One state of the index: passages grouped by document, with terms and vectors. It never changes.
 
@@ -35,6 +45,7 @@ class Index:
         self, entries: Sequence[IndexedDocument], terms: TermIndex, vectors: VectorIndex | None = None
     ) -> None:
         self.entries = entries
+        self.by_id = {entry.document.id: entry for entry in entries}
         self.terms = terms
         self.vectors = vectors
         self.passages = [passage for entry in entries for passage in entry.passages]
@@ -57,6 +68,9 @@ class Index:
     def derive(self, entries: Sequence[IndexedDocument], vectors: Mapping[str, Floats]) -> Index:
         """The state over these documents. Those that this state holds are taken over.
 
+        Where its vocabulary holds too many terms that no passage has any more, the next state gets another one, and
+        `entries` that are numbered by it.
+
         Args:
             entries: The documents, in their order; the terms of new ones are numbered by this index's vocabulary.
             vectors: The vector of each passage of the new ones, by its key; empty where this index has no vectors.
@@ -78,6 +92,9 @@ class Index:
                 keys += entry.keys
         rows = np.array(source, dtype=np.intp)
         terms = self.terms.derive(rows, new_terms)
+        if terms.crowded:
+            terms = terms.compacted()
+            entries = _renumbered(entries, terms.rows)
         if self.vectors is None:
             return Index(entries, terms)
         return Index(entries, terms, self.vectors.derive(rows, [vectors[key] for key in keys]))
