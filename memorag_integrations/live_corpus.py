@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from dataclasses import replace as with_
 from pathlib import Path
@@ -56,6 +58,7 @@ class LiveCorpus:
     _unsaved: bool = field(default=False, init=False)
     _closed: bool = field(default=False, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+    _process: int = field(default_factory=os.getpid, init=False, repr=False)
 
     @property
     def current(self) -> Corpus:
@@ -80,6 +83,24 @@ class LiveCorpus:
         document = None if self.state is None else self.state.documents.get(id)
         return None if document is None else own(document)
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One change at a time.
+
+        Raises:
+            StoreError: In a process that was forked off, where the corpus has a store: what the parent was doing with it is
+                not known here.
+        """
+        if os.getpid() != self._process:
+            if self.source is not None:
+                raise StoreError(
+                    f"The corpus of the store at {self.source[0]} was opened in another process, from which this one was "
+                    f"forked. It can be asked here; to change or reload it, open it again: MemoRAG.open(folder)."
+                )
+            self._lock, self._process = threading.Lock(), os.getpid()
+        with self._lock:
+            yield
+
     # ── changes ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def apply(
@@ -101,7 +122,7 @@ class LiveCorpus:
             cancel: Ends the work when set; the corpus stays as it was.
             save_dir: Folder of a store to save to, for a corpus that does not live in one.
         """
-        with self._lock, reporting(progress) as report:
+        with self._alone(), reporting(progress) as report:
             target = self._target(save_dir)
             artifacts = None if target is None else StoreArtifacts(target, self.memory_model, self.embedder)
             if target is not None:
@@ -168,7 +189,7 @@ class LiveCorpus:
     def save(self, folder: str | Path, wait: float = 30.0) -> None:
         """Make the corpus the state of the store in `folder`. See `MemoRAG.save`."""
         folder = Path(folder)
-        with self._lock:
+        with self._alone():
             expected = self.source[1] if self.source is not None and self.source[0] == folder.resolve() else None
             target, corpus = Store(folder, wait, None if expected is None else expected.identity), self.current
             target.prepare(self._description(), new=expected is None)
@@ -251,7 +272,7 @@ class LiveCorpus:
 
     def reload(self) -> bool:
         """Take over what others changed in the store since; True where they did. See `MemoRAG.reload`."""
-        with self._lock:
+        with self._alone():
             if self.source is None:
                 raise InputError("There is no store to reload: make this object with MemoRAG.load or MemoRAG.open.")
             if self._unsaved:
@@ -275,7 +296,7 @@ class LiveCorpus:
 
     def copied(self) -> LiveCorpus:
         """The same state over the same models, to be changed apart from this one."""
-        with self._lock:
+        with self._alone():
             embedder = None if self.embedder is None else self.embedder.copied()
             live = LiveCorpus(
                 self.settings, self.memory_model, embedder, self.splitter, self.state, self.home, self.source
@@ -332,7 +353,7 @@ class LiveCorpus:
 
     def close(self) -> None:
         """Let go of corpus and memories; everything was written when it changed. Closing twice does no harm."""
-        with self._lock:
+        with self._lock if os.getpid() == self._process else nullcontext():
             self.state, self._closed = None, True
 
     def reuse(self, folder: str | Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +40,9 @@ from .scores import Floats, Scores
 from .store.save import Settings
 
 logger = logging.getLogger(__name__)
+
+_NUMBER = re.compile(r"\d+")
+"""The numbers of "The reply held more than 6 clues of a kind; 3 were left out."."""
 
 Method = Literal["whole", "key-points"]
 """How to summarize: by reading everything, or by the memory's key points."""
@@ -140,6 +144,7 @@ class Pipeline:
         reranking: What reads the best of a ranking again, or None.
         settings: Of the engine: how scores become a ranking, most memories asked, most clues of one recall.
         meter: Adds up what was spent.
+        warned: Kinds of warnings that were logged already.
     """
 
     memory_model: CachedMemoryModel
@@ -147,13 +152,18 @@ class Pipeline:
     reranking: Reranking | None
     settings: Settings
     meter: UsageMeter
+    warned: set[str] = field(default_factory=set)
 
     def retrieve(
         self, corpus: Corpus, query: Query, selection: Selection, merge: bool = False
     ) -> Steps[list[Evidence]]:
         """The evidence for a query, best first; evidence that touches in its document becomes one piece with `merge`."""
         ranking = yield from self.rank(corpus, query)
-        _warn_if_nothing_matches(ranking)
+        if ranking.provenance.candidates.passages and not ranking.provenance.any:
+            self._warn_once(
+                "No term of the query occurs in the corpus (is it in another language?), so the evidence is no better than "
+                "any other. An embedder finds by meaning: MemoRAG(embedder=…)."
+            )
         evidence = select(ranking.fused, ranking.provenance, selection)
         return merge_neighbours(evidence, corpus.texts) if merge else evidence
 
@@ -249,8 +259,15 @@ class Pipeline:
         self.meter.add(recall.usage)
         trace.tell(trace.RecallStep.of(recall, len(parts), time.perf_counter() - begun))
         for warning in recall.warnings:
-            logger.warning(warning)
+            self._warn_once(warning)
         return recall
+
+    def _warn_once(self, warning: str) -> None:
+        """Log a warning, once for each engine, whatever the numbers in it."""
+        kind = _NUMBER.sub("", warning)
+        if kind not in self.warned:
+            self.warned.add(kind)
+            logger.warning(warning)
 
     def _fuse(self, scores: Sequence[Scores], recall: Recall, mode: Mode) -> Ranking:
         """The ranking by the query's scores and its clues'."""
@@ -347,11 +364,3 @@ def texts_to_search(recall: Recall, mode: Mode = "memorag") -> list[str]:
     if mode == "per-clue-union":
         return per_clue_union.searched(recall)
     return ClueQueries.of(recall).texts
-
-
-def _warn_if_nothing_matches(ranking: Ranking) -> None:
-    if ranking.provenance.candidates.passages and not ranking.provenance.any:
-        logger.warning(
-            "No term of the query occurs in the corpus (is it in another language?), so the evidence is no better than "
-            "any other. An embedder finds by meaning: MemoRAG(embedder=…)."
-        )

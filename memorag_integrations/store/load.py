@@ -15,7 +15,7 @@ from ..contracts import Embedder, Memory, MemoryModel
 from ..corpus.state import Corpus
 from ..documents import Document, Passage, Shard, embedding_text
 from ..encoders.checked import CheckedEmbedder
-from ..encoders.embedders import build_embedder, resolve_embedder
+from ..encoders.embedders import resolve_embedder
 from ..encoders.fingerprint import EmbedderFingerprint
 from ..errors import MemoryModelError, StoreError
 from ..index.bm25 import Vocabulary
@@ -30,6 +30,7 @@ from .records import DocumentRow, PassageRow, ShardRow, State, Version, from_jso
 from .save import Settings, StoreArtifacts, checksums_of, fingerprint_of, remember_checksum
 from .sqlite import damaged
 from .store import Store
+from .stored_models import build_stored
 
 logger = logging.getLogger(__name__)
 
@@ -107,12 +108,12 @@ def open_models(
     """The settings and the models that a stored state names. Raises as `load_corpus`."""
     with intact(store.folder):
         stored = state.meta["settings"]
-        settings = Settings(**{**stored, "fusion": Fusion(**stored["fusion"])})
+        settings = Settings(**{**stored, "fusion": Fusion(**stored["fusion"])}).checked()
         stored_embedder = None if state.meta["embedder"] is None else StoredEmbedder.of(state.meta["embedder"])
         config, fingerprint = state.meta["memory"]["config"], state.meta["memory"]["fingerprint"]
-    checked = _embedder(stored_embedder, resolve_embedder(embedder))
+    checked = _embedder(store.folder, stored_embedder, resolve_embedder(embedder))
     passed = registry.memory_by_name(memory) if isinstance(memory, str) else memory
-    artifacts = StoreArtifacts(store, cached(_memory_model(config, fingerprint, passed)), checked)
+    artifacts = StoreArtifacts(store, cached(_memory_model(store.folder, config, fingerprint, passed)), checked)
     if checked is not None:
         checked.late = artifacts.keep_late
     return StoreModels(settings, artifacts)
@@ -291,7 +292,7 @@ def needs_embedder(folder: Path) -> bool:
         return meta is not None and meta["config"] is None
 
 
-def _embedder(stored: StoredEmbedder | None, passed: Embedder | None) -> CheckedEmbedder | None:
+def _embedder(folder: Path, stored: StoredEmbedder | None, passed: Embedder | None) -> CheckedEmbedder | None:
     if stored is None:
         if passed is not None:
             raise StoreError(
@@ -306,10 +307,12 @@ def _embedder(stored: StoredEmbedder | None, passed: Embedder | None) -> Checked
             f"The store's vectors were made by {stored.fingerprint}, which only you can make again: "
             f"pass the same embedding model to load."
         )
-    return CheckedEmbedder(build_embedder(stored.config), stored.fingerprint)
+    return CheckedEmbedder(build_stored(registry.EMBEDDERS, stored.config, folder), stored.fingerprint)
 
 
-def _memory_model(config: Mapping[str, Any] | None, fingerprint: str, passed: MemoryModel | None) -> MemoryModel:
+def _memory_model(
+    folder: Path, config: Mapping[str, Any] | None, fingerprint: str, passed: MemoryModel | None
+) -> MemoryModel:
     model: MemoryModel
     if passed is not None:
         model = passed
@@ -319,7 +322,7 @@ def _memory_model(config: Mapping[str, Any] | None, fingerprint: str, passed: Me
             f"pass the same memory model to load."
         )
     else:
-        model = registry.build(registry.MEMORY_MODELS, config)
+        model = build_stored(registry.MEMORY_MODELS, config, folder)
     if model.fingerprint != fingerprint:
         raise StoreError(
             f"The store's memory was made by {fingerprint}, but {model.fingerprint} was given. "

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..contracts import Memory, MemoryModel
 from ..corpus.revise import ArtifactCache
+from ..corpus.splitter import check_size
 from ..corpus.state import Corpus
 from ..documents import Document, Passage, Shard, text_hash
 from ..encoders.checked import CheckedEmbedder
@@ -28,6 +29,7 @@ from ..index.documents import IndexedDocument
 from ..index.learned_sparse import pack_weights, unpack_weights
 from ..retrieval.fusion import Fusion
 from ..scores import Floats, LexicalWeights
+from ..text.terms import check_language
 from . import memory_files
 from .records import DocumentRow, PassageRow, ShardRow, Version, pack_terms, to_json
 from .store import Store
@@ -49,8 +51,11 @@ class Settings:
         """These settings.
 
         Raises:
-            InputError: Where `shards` or `clues` is no whole number of at least 1.
+            InputError: Where a passage size is out of range, a language unknown, or `shards` or `clues` is no whole number
+                of at least 1.
         """
+        check_size(self.passage_size)
+        check_language(self.language)
         for name, value in (("shards", self.shards), ("clues", self.clues)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InputError(f"{name} must be a whole number of at least 1, found {value!r}.")
