@@ -517,7 +517,9 @@ def of_words(turn: int) -> Document:
 
 @pytest.mark.parametrize("lives", ["in RAM", "in a store"])
 def test_words_that_no_document_has_go(documents, tmp_path, lives):
-    memo = MemoRAG(embedder=HashEmbedder()) if lives == "in RAM" else MemoRAG.open(tmp_path / "s", embedder=HashEmbedder())
+    memo = (
+        MemoRAG(embedder=HashEmbedder()) if lives == "in RAM" else MemoRAG.open(tmp_path / "s", embedder=HashEmbedder())
+    )
     memo.add(documents, progress=False)
     query = "Who opened the sluice gates in spring?"
     states = []
