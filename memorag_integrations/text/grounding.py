@@ -93,6 +93,11 @@ class Grounder:
         return self._index
 
     @property
+    def built(self) -> bool:
+        """Whether the index of the text is there."""
+        return self._index is not None
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the index once it is built, the text apart."""
         return self._index.nbytes if self._index else 0
