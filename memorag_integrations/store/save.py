@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from itertools import repeat
+from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -18,6 +19,7 @@ import numpy as np
 
 from ..contracts import Memory, MemoryModel
 from ..corpus.revise import ArtifactCache
+from ..corpus.splitter import check_size
 from ..corpus.state import Corpus
 from ..documents import Document, Passage, Shard, text_hash
 from ..encoders.checked import CheckedEmbedder
@@ -28,6 +30,7 @@ from ..index.documents import IndexedDocument
 from ..index.learned_sparse import pack_weights, unpack_weights
 from ..retrieval.fusion import Fusion
 from ..scores import Floats, LexicalWeights
+from ..text.terms import check_language
 from . import memory_files
 from .records import DocumentRow, PassageRow, ShardRow, Version, pack_terms, to_json
 from .store import Store
@@ -44,17 +47,32 @@ class Settings:
     fusion: Fusion
     shards: int
     clues: int
+    tokenizer: str | None = None
 
     def checked(self) -> Settings:
         """These settings.
 
         Raises:
-            InputError: Where `shards` or `clues` is no whole number of at least 1.
+            InputError: Where a passage size is out of range, a language unknown, or `shards` or `clues` is no whole number
+                of at least 1.
         """
+        check_size(self.passage_size)
+        check_language(self.language)
         for name, value in (("shards", self.shards), ("clues", self.clues)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InputError(f"{name} must be a whole number of at least 1, found {value!r}.")
         return self
+
+    def check_same(self, passed: Mapping[str, Any], folder: str | Path) -> None:
+        """Raises InputError where a setting that was passed for the store in `folder` is not the one that it has."""
+        stored = asdict(self)
+        for name, value in passed.items():
+            plain = asdict(value) if name == "fusion" and value is not None else value
+            if plain != stored.get(name):
+                raise InputError(
+                    f"The store at {folder} was made with {name}={stored.get(name)!r}, found {value!r}. Leave it out, or "
+                    f"make another store."
+                )
 
 
 @dataclass(frozen=True)
@@ -240,7 +258,7 @@ def row_of(entry: IndexedDocument, vocabulary: Vocabulary) -> DocumentRow:
         vocabulary: The one that its terms are numbered by.
     """
     document = entry.document
-    terms, blobs = pack_terms(entry.terms, vocabulary.term)
+    terms, blobs = pack_terms(entry.terms, vocabulary.term, vocabulary.analysis)
     return DocumentRow(
         document.id,
         document.text,

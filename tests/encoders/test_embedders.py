@@ -7,13 +7,13 @@ import threading
 import numpy as np
 import pytest
 
+from memorag_integrations import registry
 from memorag_integrations.contracts import Embedder
 from memorag_integrations.documents import text_hash
 from memorag_integrations.encoders.checked import BATCH, CheckedEmbedder, check_vectors, take_fingerprint
 from memorag_integrations.encoders.embedders import (
     MiniLMEmbedder,
     SentenceTransformerEmbedder,
-    build_embedder,
     check_weights,
     resolve_embedder,
 )
@@ -38,7 +38,7 @@ def test_minilm_answers_with_unit_vectors_that_know_synonyms(minilm):
 
 
 def test_minilm_is_made_again_from_its_config(minilm):
-    again = build_embedder(minilm.config)
+    again = registry.build(registry.EMBEDDERS, minilm.config)
     assert isinstance(again, MiniLMEmbedder)
     assert again.config == minilm.config
 
@@ -99,7 +99,7 @@ def test_stellas_prompt_goes_before_queries_alone_and_its_layers_are_its_own(ste
 
 def test_a_query_prompt_is_one_of_the_models_own(stella):
     other = SentenceTransformerEmbedder(str(stella), device="cpu", query_prompt="s2s_query")
-    assert build_embedder(other.config).config == other.config
+    assert registry.build(registry.EMBEDDERS, other.config).config == other.config
     auto = SentenceTransformerEmbedder(str(stella), device="cpu")
     assert not np.allclose(other.embed_queries(["a lamp"]), auto.embed_queries(["a lamp"]), atol=1e-3)
     with pytest.raises(EmbedderError, match=r"has no prompt 'title'; it has .*'s2p_query'"):

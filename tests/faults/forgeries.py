@@ -13,7 +13,7 @@ import socket
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -64,8 +64,9 @@ def edited(store: Path, *, sealed: bool = True) -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(store / DATABASE, isolation_level=None)) as database:
         yield database
         if sealed and database.execute("PRAGMA user_version").fetchone()[0] == 2:
-            state = json.loads(database.execute("SELECT value FROM meta WHERE key = 'state'").fetchone()[0])
-            tables.write_version(database, state.get("identity"), state["generation"])
+            with suppress(sqlite3.Error):  # some forgeries leave nothing to work a digest out of
+                state = json.loads(database.execute("SELECT value FROM meta WHERE key = 'state'").fetchone()[0])
+                tables.write_version(database, state.get("identity"), state["generation"])
 
 
 def put_meta(store: Path, key: str, change: Callable[[Any], Any]) -> None:
@@ -424,7 +425,9 @@ for _name, _statements in {
     "shards that are a number": "UPDATE shards SET documents = '17'",
     "a shard's content that is a blob": "UPDATE shards SET content = x'00'",
     "a host that is a list": "UPDATE documents SET host = '[]'",
-    "a passage of half a gigabyte": "UPDATE passages SET text = zeroblob(500000000) WHERE place = 0",
+    "a passage of a hundred megabytes": (
+        "UPDATE passages SET text = zeroblob(100000000) WHERE rowid = (SELECT min(rowid) FROM passages)"
+    ),
 }.items():
     forgery(_name, "dense")(partial(_sql, _statements))
 
@@ -522,7 +525,8 @@ for _name, _config in {
     "an unknown kind": {"kind": "os:system", "model": "true"},
     "a kind that is a list": {"kind": []},
 }.items():
-    forgery(f"embedder: {_name}", "stored", refused=True)(partial(_embedder, _config))
+    _local = _config.get("model") in ("evil/model", "evil-model", "BAAI/bge-m3") and "trust_remote_code" not in _config
+    forgery(f"embedder: {_name}", "stored", refused=not _local)(partial(_embedder, _config))
 
 
 def _memory_config(config: dict[str, Any], store: Path, outside: Path) -> None:
