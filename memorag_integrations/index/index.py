@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,15 @@ PICK = 1_000
 """Above `EVERYTHING`, the candidates are all passages of the documents that hold the best so many of a signal."""
 
 
+def _renumbered(entries: Sequence[IndexedDocument], rows: Sequence[Row]) -> list[IndexedDocument]:
+    """The documents with these terms, one row a passage."""
+    ends = np.cumsum([len(entry.passages) for entry in entries]).tolist()
+    return [
+        replace(entry, terms=tuple(rows[end - len(entry.passages) : end]))
+        for entry, end in zip(entries, ends, strict=True)
+    ]
+
+
 class Index:
     """One state of the index: passages grouped by document, with terms and vectors. It never changes.
 
@@ -40,6 +50,7 @@ class Index:
         self, entries: Sequence[IndexedDocument], terms: TermIndex, vectors: VectorIndex | None = None
     ) -> None:
         self.entries = entries
+        self.by_id = {entry.document.id: entry for entry in entries}
         self.terms = terms
         self.vectors = vectors
         self.passages = [passage for entry in entries for passage in entry.passages]
@@ -58,11 +69,16 @@ class Index:
     def empty(cls, dense: bool, tokenizer: Tokenizer | None = None) -> Index:
         """An index over nothing, with vectors to come or without; its terms will be ours, or the tokenizer's."""
         return cls(
-            [], TermIndex.over([], Vocabulary(tokenizer)), VectorIndex(np.zeros((0, 0), np.float32)) if dense else None
+            [],
+            TermIndex.over([], Vocabulary(tokenizer=tokenizer)),
+            VectorIndex(np.zeros((0, 0), np.float32)) if dense else None,
         )
 
     def derive(self, entries: Sequence[IndexedDocument], vectors: Mapping[str, Floats]) -> Index:
         """The state over these documents. Those that this state holds are taken over.
+
+        Where its vocabulary holds too many terms that no passage has any more, the next state gets another one, and
+        `entries` that are numbered by it.
 
         Args:
             entries: The documents, in their order; the terms of new ones are numbered by this index's vocabulary.
@@ -85,6 +101,9 @@ class Index:
                 keys += entry.keys
         rows = np.array(source, dtype=np.intp)
         terms = self.terms.derive(rows, new_terms)
+        if terms.crowded:
+            terms = terms.compacted()
+            entries = _renumbered(entries, terms.rows)
         if self.vectors is None:
             return Index(entries, terms)
         return Index(entries, terms, self.vectors.derive(rows, [vectors[key] for key in keys]))
