@@ -156,10 +156,10 @@ class WordIndex:
     def _lower_bound(self, begins: Int64s, ends: Int64s, position: int) -> Int64s:
         """For each range of the postings, where its positions reach `position`: binary searches side by side."""
         low, high = begins.copy(), ends.copy()
-        while (open_ := low < high).any():
+        while (unsettled := low < high).any():
             middle = (low + high) // 2
-            smaller = open_ & (self._positions[np.minimum(middle, len(self._positions) - 1)] < position)
-            low, high = np.where(smaller, middle + 1, low), np.where(open_ & ~smaller, middle, high)
+            smaller = unsettled & (self._positions[np.minimum(middle, len(self._positions) - 1)] < position)
+            low, high = np.where(smaller, middle + 1, low), np.where(unsettled & ~smaller, middle, high)
         return low
 
 
