@@ -11,6 +11,7 @@ from pathlib import Path
 from ..clues import Completion, Recall, Usage
 from ..contracts import LLM, Config, JoiningModel, Memory, MemoryModel, Progress
 from ..documents import Shard
+from ..drivers import in_worker
 from ..errors import InputError, MemoryModelError
 from ..llms.gate import PromptGate
 from ..scores import Scores
@@ -196,7 +197,7 @@ class CachedMemory(Memory):
     async def arecall(
         self, queries: Sequence[str], *, scores: Sequence[Scores], cancel: threading.Event | None = None
     ) -> list[Recall]:
-        lookup = self._look_up(queries, scores)
+        lookup = await in_worker(self._look_up, queries, scores)
         if lookup.rows:
             asked = await self.memory.arecall(lookup.queries, scores=lookup.scores, cancel=cancel)
             self._keep(lookup, asked)
