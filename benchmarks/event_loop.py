@@ -26,11 +26,11 @@ TICK = 0.002
 
 
 class VerboseLLM(LLM):
-    """Writes long spans of the prompt's text in its own words, after a wait that leaves the event loop free."""
+    """Gives replies that were written before, after a wait that leaves the event loop free."""
 
-    def __init__(self, characters: int) -> None:
-        self.characters = characters
+    def __init__(self, replies: list[str]) -> None:
         self.calls = 0
+        self.replies = replies
 
     @property
     def name(self) -> str:
@@ -42,15 +42,7 @@ class VerboseLLM(LLM):
 
     def _write(self, prompt: str) -> Completion:
         self.calls += 1
-        rng = random.Random(self.calls)
-        each = self.characters // 8
-        spans = []
-        for _ in range(6):
-            start = rng.randrange(max(1, len(prompt) - 2 * each))
-            words = prompt[start : start + each * 4 // 3].split()
-            spans.append(" ".join(rng.choice(words) if rng.random() < 0.1 else w for w in words if rng.random() > 0.2))
-        questions = [f"What is said of {' '.join(rng.sample(prompt.split(), 30))}?" for _ in range(3)]
-        text = json.dumps({"spans": spans, "questions": questions, "answer": spans[0][:each]})
+        text = self.replies[self.calls % len(self.replies)]
         return Completion(text, Usage(len(prompt) // 4, 0, len(text) // 4, 0.05, 1))
 
     def complete(self, prompt: str, *, max_tokens: int | None = None) -> Completion:
@@ -59,13 +51,25 @@ class VerboseLLM(LLM):
 
     async def acomplete(self, prompt: str, *, max_tokens: int | None = None) -> Completion:
         await asyncio.sleep(0.05)
-        return await asyncio.to_thread(self._write, prompt)  # a provider writes elsewhere
+        return self._write(prompt)
 
     def stream(self, prompt: str, *, max_tokens: int | None = None) -> Iterator[str]:
         yield self.complete(prompt).text
 
     async def astream(self, prompt: str, *, max_tokens: int | None = None) -> AsyncIterator[str]:
         yield (await self.acomplete(prompt)).text
+
+
+def reply(text: str, characters: int, rng: random.Random) -> str:
+    """A reply of about so many characters: spans of `text` in which words are dropped and others swapped."""
+    each = characters // 8
+    spans = []
+    for _ in range(6):
+        start = rng.randrange(max(1, len(text) - 2 * each))
+        words = text[start : start + each * 4 // 3].split()
+        spans.append(" ".join(rng.choice(words) if rng.random() < 0.1 else w for w in words if rng.random() > 0.2))
+    questions = [f"What is said of {' '.join(rng.sample(text.split(), 30))}?" for _ in range(3)]
+    return json.dumps({"spans": spans, "questions": questions, "answer": spans[0][:each]})
 
 
 class Ticks:
@@ -122,10 +126,11 @@ def main() -> None:
     text = "\n\n".join(topics[name] for name in sorted(topics))
     step = max(1, (len(text) - args.characters) // args.documents)
     documents = [Document(text[i * step :][: args.characters], f"part-{i}") for i in range(args.documents)]
-    llm = VerboseLLM(args.reply)
+    rng = random.Random(0)
+    replies = [reply(documents[i % len(documents)].text, args.reply, rng) for i in range(5 * len(documents))]
+    llm = VerboseLLM(replies)
     memo = MemoRAG(LLMMemory(llm), embedder=None)
     memo.memorize(documents, progress=False)
-    rng = random.Random(0)
     words = text.split()
     queries = [f"What about {' '.join(rng.sample(words, 5))}?" for _ in range(args.queries)]
     before = asyncio.run(idle(3))

@@ -21,7 +21,7 @@ class MemoRAGRecallEvent(BaseEvent):
         query: The query.
         clues: Kind and text of each clue, best first.
         memories: How many memories were asked.
-        usage: Calls, tokens read, read from the provider's cache, and generated; seconds of the model.
+        usage: The fields of `Usage`: calls, tokens read, read from a cache, and generated; seconds of the model.
         seconds: How long it took.
     """
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,8 +38,12 @@ from .retrieval.scoring import Scorer
 from .retrieval.selection import Selection, merge_neighbours, select
 from .scores import Floats, Scores
 from .store.save import Settings
+from .text.languages import NAMES, foreign_language
 
 logger = logging.getLogger(__name__)
+
+_NUMBER = re.compile(r"\d+")
+"""The numbers of "The reply held more than 6 clues of a kind; 3 were left out."."""
 
 Method = Literal["whole", "key-points"]
 """How to summarize: by reading everything, or by the memory's key points."""
@@ -140,6 +145,7 @@ class Pipeline:
         reranking: What reads the best of a ranking again, or None.
         settings: Of the engine: how scores become a ranking, most memories asked, most clues of one recall.
         meter: Adds up what was spent.
+        warned: Kinds of warnings that were logged already.
     """
 
     memory_model: CachedMemoryModel
@@ -147,13 +153,14 @@ class Pipeline:
     reranking: Reranking | None
     settings: Settings
     meter: UsageMeter
+    warned: set[str] = field(default_factory=set)
 
     def retrieve(
         self, corpus: Corpus, query: Query, selection: Selection, merge: bool = False
     ) -> Steps[list[Evidence]]:
         """The evidence for a query, best first; evidence that touches in its document becomes one piece with `merge`."""
         ranking = yield from self.rank(corpus, query)
-        _warn_if_nothing_matches(ranking)
+        self._warn_if_foreign(corpus, ranking)
         evidence = select(ranking.fused, ranking.provenance, selection)
         return merge_neighbours(evidence, corpus.texts) if merge else evidence
 
@@ -249,8 +256,15 @@ class Pipeline:
         self.meter.add(recall.usage)
         trace.tell(trace.RecallStep.of(recall, len(parts), time.perf_counter() - begun))
         for warning in recall.warnings:
-            logger.warning(warning)
+            self._warn_once(warning)
         return recall
+
+    def _warn_once(self, warning: str) -> None:
+        """Log a warning, once for each engine, whatever the numbers in it."""
+        kind = _NUMBER.sub("", warning)
+        if kind not in self.warned:
+            self.warned.add(kind)
+            logger.warning(warning)
 
     def _fuse(self, scores: Sequence[Scores], recall: Recall, mode: Mode) -> Ranking:
         """The ranking by the query's scores and its clues'."""
@@ -277,6 +291,18 @@ class Pipeline:
         reranker, passages = self.reranking.model, ranking.provenance.candidates.passages
         scores = yield Rerank(reranker, ranking.provenance.query, [passages[row].text for row in rows])
         return reorder(ranking, rows, scores, type(reranker).__name__)
+
+    def _warn_if_foreign(self, corpus: Corpus, ranking: Ranking) -> None:
+        """Say once that a query is in another language, where nothing matches it and its language is certain."""
+        provenance, languages = ranking.provenance, corpus.index.languages
+        if not provenance.candidates.passages or provenance.any:
+            return
+        if (language := foreign_language(provenance.query, languages)) is not None:
+            self._warn_once(
+                f"No term of the query occurs in the corpus: it is in another language ({language}; the documents are in "
+                f"{', '.join(NAMES.get(code, code) for code in languages)}), so the evidence is no better than any other. An "
+                f"embedder of several languages finds by meaning: MemoRAG(embedder=…)."
+            )
 
     # ── evidence → answer, texts → summary ────────────────────────────────────────────────────────────────────────
 
@@ -347,11 +373,3 @@ def texts_to_search(recall: Recall, mode: Mode = "memorag") -> list[str]:
     if mode == "per-clue-union":
         return per_clue_union.searched(recall)
     return ClueQueries.of(recall).texts
-
-
-def _warn_if_nothing_matches(ranking: Ranking) -> None:
-    if ranking.provenance.candidates.passages and not ranking.provenance.any:
-        logger.warning(
-            "No term of the query occurs in the corpus (is it in another language?), so the evidence is no better than "
-            "any other. An embedder finds by meaning: MemoRAG(embedder=…)."
-        )

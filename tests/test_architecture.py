@@ -1,5 +1,6 @@
 """docs/architecture.md is true: every file of the packages is in its map, and every path that it names exists."""
 
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -65,3 +66,33 @@ def test_the_layers_are_the_rooms():
     rooms = {path.name for path in ENGINE.iterdir() if path.is_dir() and list(path.glob("*.py"))}
     modules = {path.stem for path in ENGINE.glob("*.py")} - {"__init__"}
     assert layers == rooms | modules
+
+
+def imports():
+    """By module, the modules of the three packages that it imports anywhere, for type checkers too."""
+    files = {}
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+            files[name] = path
+    graph = {}
+    for name, path in files.items():
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        found = set()
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+                source = ".".join([*above, *([node.module] if node.module else [])])
+                named = {f"{source}.{alias.name}" for alias in node.names}
+                found |= (named & files.keys()) | ({source} & files.keys() if named - files.keys() else set())
+        graph[name] = found - {name}
+    return graph
+
+
+def test_no_module_imports_itself_through_others():
+    graph = imports()
+    assert len(graph) > 100
+    while leaves := [name for name, found in graph.items() if not found & graph.keys()]:
+        for name in leaves:
+            del graph[name]
+    assert not graph

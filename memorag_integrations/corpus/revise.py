@@ -114,7 +114,8 @@ class Reviser:
         index = current.index.derive(list(entries.values()), vectors)
         if self.embedder is not None:
             self.embedder.forget()
-        return Corpus(entries, shards, memories, index), Change(
+            self.embedder.forget_weights(index.passages)
+        return Corpus(index.by_id, shards, memories, index), Change(
             added=tuple(id for id in entries if id not in current.entries),
             replaced=tuple(e.document.id for e in fresh if e.document.id in current.entries),
             deleted=tuple(id for id in current.entries if id not in entries),

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..contracts import Embedder, LexicalEmbedder, Progress
 from ..contracts.conformance import conforms
-from ..documents import text_hash
+from ..documents import Passage, embedding_text, text_hash
 from ..errors import Cancelled, EmbedderError, InputError
 from ..scores import Floats, LexicalWeights
 from .fingerprint import EmbedderFingerprint
@@ -25,6 +25,9 @@ BATCH = 256
 
 REMEMBERED = 256
 """Queries whose lexical weights are kept between their embedding and their scoring."""
+
+SPARE = 1_000
+"""Texts whose lexical weights may always be kept beyond twice the passages of the corpus."""
 
 
 class CheckedEmbedder:
@@ -202,6 +205,12 @@ class CheckedEmbedder:
     def forget(self) -> None:
         """Drop the vectors that were kept, once the index has them."""
         self.vectors = {}
+
+    def forget_weights(self, passages: Sequence[Passage]) -> None:
+        """Drop the lexical weights of all texts but these passages', once those are too many."""
+        if len(self.weights) > 2 * len(passages) + SPARE:
+            living = {text_hash(text) for passage in passages for text in (passage.text, embedding_text(passage))}
+            self.weights = {key: weights for key, weights in self.weights.items() if key in living}
 
 
 def take_fingerprint(embedder: Embedder) -> EmbedderFingerprint:

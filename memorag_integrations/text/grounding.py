@@ -7,6 +7,7 @@ and the text's: so many occurrences of words are counted, and so many characters
 
 from __future__ import annotations
 
+import os
 import threading
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -28,8 +29,6 @@ OCCURRENCES = 1 << 16
 """Occurrences of the clue's words and runs of words that vote; beyond it the most common words have no vote."""
 WINDOWS = 6
 """Most windows of the text that a clue is aligned with."""
-ALIGNED = 3
-"""Of these, the most promising ones in which every range is tried."""
 SHORT = 50_000_000
 """A clue is aligned character by character where its length squared, by the window's length, is at most this."""
 GRID = 6
@@ -41,12 +40,26 @@ MOST_WORDS = 1000
 """Words of a clue that are looked for. In a script without blanks between words, every character is one."""
 
 COMPARED = 80_000_000
-"""Characters of the clue times characters of a range, summed over all ranges that are compared with it."""
+"""Characters of the clue times characters of a range, summed over all ranges that are compared with it; outside Latin
+scripts each pair counts three times."""
 _MOST_CHECKS = 28
 _LONG = 1000
 _FEW_WINDOWS = 3
 _FEW_CHECKS = 8
 _CANDIDATES = 100
+
+
+_building = threading.Lock()  # one index at a time: each takes seconds of pure Python for a text of megabytes
+
+
+def _reset_building() -> None:
+    """In the child of a fork: the thread that held the lock is not there."""
+    global _building
+    _building = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # there is no fork on Windows
+    os.register_at_fork(after_in_child=_reset_building)
 
 
 class Place(NamedTuple):
@@ -69,13 +82,12 @@ class Grounder:
         self._text = text
         self._least = least
         self._index: WordIndex | None = None
-        self._lock = threading.Lock()
 
     @property
     def index(self) -> WordIndex:
         """Where the words of the text stand; several threads that ask at once share one."""
         if self._index is None:
-            with self._lock:
+            with _building:
                 if self._index is None:
                     self._index = WordIndex(self._text)
         return self._index
@@ -104,8 +116,7 @@ class Grounder:
         if place := self._exact(target, votes, (low, high), (start, end)):
             return place
         windows = [_Window(target, self.index, *window) for window in self._windows(target, votes, low, high)]
-        windows.sort(key=lambda window: -window.likeness)
-        places = [window.place() for window in windows[:ALIGNED]]
+        places = [window.place() for window in sorted(windows, key=lambda window: -window.likeness)]
         best = max(places, key=lambda place: (place.score, -place.start), default=None)
         return best if best and best.score >= self._least else None
 
@@ -178,7 +189,9 @@ class _Clue:
         self.joined = " ".join(self.forms)
         self.numbers = index.numbers(self.forms)
         self.windows = WINDOWS if len(self.joined) <= _LONG else _FEW_WINDOWS
-        self.checks = int(min(_MOST_CHECKS, COMPARED / 2 / (len(self.joined) + 1) ** 2 / self.windows))
+        latin = max(self.joined, default="") < "\u0100"  # other characters are looked up in a hash table: about 3 times
+        self._cost = len(self.joined) * (1 if latin else 3)
+        self.checks = int(min(_MOST_CHECKS, COMPARED / 2 / (self._cost * len(self.joined) + 1) / self.windows))
         rarities = index.rarity(self.numbers)
         self.mean_rarity = float(rarities.mean()) if self.forms else 0.0
         self._rarity = dict(zip(self.forms, rarities.tolist(), strict=True))
@@ -196,7 +209,7 @@ class _Clue:
         if self.forms == place:
             return 1.0
         joined = " ".join(place)
-        self._left -= len(self.joined) * len(joined)
+        self._left -= self._cost * len(joined)
         if self._left < 0:
             return 0.0
         characters = max(0.0, 2.0 * Indel.normalized_similarity(self.joined, joined) - 1.0)
