@@ -15,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+from .threads import in_thread
+
 T = TypeVar("T")
 Steps = Generator["Request", Any, T]
 """Work that yields requests, is sent the result of each, and returns a T."""
@@ -72,7 +74,7 @@ async def in_worker(work: Callable[..., T], *arguments: Any) -> T:
     (benchmarks/event_loop.py), and nothing was done sooner. Work that waits for something else does not belong here.
     """
     if getattr(_this_thread, "is_worker", False):  # an event loop inside a worker must not wait for the workers
-        return await asyncio.to_thread(work, *arguments)
+        return await in_thread(work, *arguments)
     call = partial(contextvars.copy_context().run, work, *arguments)
     return await asyncio.get_running_loop().run_in_executor(_workers(), call)
 
@@ -110,7 +112,7 @@ async def in_thread_cancellable(work: Callable[..., T], *arguments: Any, **how: 
     """`work` in a thread; cancelling the task sets its `cancel`, unless the caller passed an event of their own."""
     cancel = how.pop("cancel", None) or threading.Event()
     try:
-        return await asyncio.to_thread(work, *arguments, cancel=cancel, **how)
+        return await in_thread(work, *arguments, cancel=cancel, **how)
     except asyncio.CancelledError:
         cancel.set()
         raise

@@ -27,10 +27,10 @@ def say_json(value: Any) -> None:
 class VisibleFormatter(logging.Formatter):
     """A record as one line without control characters; the lines of a traceback below it."""
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+    def formatMessage(self, record: logging.LogRecord) -> str:
         return visible_line(super().formatMessage(record))
 
-    def formatException(self, ei: Any) -> str:  # noqa: N802
+    def formatException(self, ei: Any) -> str:
         return visible(super().formatException(ei))
 
 

@@ -34,7 +34,10 @@ def read_files(paths: Iterable[str | Path]) -> Iterator[Document]:
     """
     seen: set[str] = set()
     for path in map(Path, paths):
-        files = _below(path) if path.is_dir() else [path]
+        try:
+            files = _below(path) if path.is_dir() else [path]
+        except OSError as error:
+            raise _unreadable(path, error) from error
         if not files:
             raise InputError(f"Expected text files ({', '.join(SUFFIXES)}) below {path}, found none.")
         for file in files:
@@ -61,7 +64,9 @@ def read_file(path: Path) -> Document:
     except FileNotFoundError:
         raise InputError(f"Expected a file or a folder at {path}, found nothing. Check the path.") from None
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error}). Check its permissions.") from error
+        raise _unreadable(path, error) from error
+    except ValueError as error:  # a NUL in the name
+        raise InputError(f"Expected the path of a file, found {str(path)[:80]!r} ({error}).") from error
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
     if encoding == "utf-8" and b"\x00" in data[:_SAMPLE]:
         raise InputError(f"{path} is binary; text was expected. Convert it to text or Markdown first.")
@@ -73,6 +78,10 @@ def read_file(path: Path) -> Document:
             f"{path} is not {name} text (byte {error.start}). Convert it, for example with: iconv -c -f {source} -t UTF-8 OLD > NEW"
         ) from error
     return Document(text, path.as_posix(), {"path": path.as_posix()})
+
+
+def _unreadable(path: Path, error: OSError) -> InputError:
+    return InputError(f"{str(path)[:200]} cannot be read ({error.strerror or error}). Check its name and permissions.")
 
 
 def _below(folder: Path) -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -24,6 +23,7 @@ from ..scores import Scores
 from ..text.chunking import Range
 from ..text.grounding import Grounder
 from ..text.tokens import Count, counter, estimate_tokens
+from ..threads import in_thread
 from .base import BaseMemory, BaseMemoryModel
 from .clue_placement import cut_prompt, placed_clues, say_if_empty
 
@@ -202,7 +202,7 @@ class PromptMemory(BaseMemory):
         model = self.model
         chains = await in_worker(self.chains, check_queries(queries))
         answers = await aask(model.llm, chains, max_tokens=model.reply_tokens, gate=model.gate, cancel=cancel)
-        await asyncio.to_thread(self.prepare)
+        await in_thread(self.prepare)
         return await in_worker(self._recalls, queries, chains, answers)
 
     def prepare(self) -> None:

@@ -62,7 +62,7 @@ def run(*arguments):
 
 
 def test_recall_and_retrieve(store):
-    path, ids = store
+    path, _ids = store
     assert "\\x1b[2J" in run("recall", QUERY, "--store", path).stdout
     found = run("retrieve", QUERY, "--store", path, "-k", 3).stdout
     assert "\\x1b[2J\\x1b]0;owned\\x07\\x9b31m\\u202egnp\\u2066\\u200f" in found
@@ -75,7 +75,7 @@ def test_recall_and_retrieve(store):
 
 
 def test_info_and_care(store):
-    path, ids = store
+    path, _ids = store
     for command in ("info", "verify", "compact", "repair"):
         assert run(command, "--store", path).exit_code == 0
     json.loads(run("info", "--store", path, "--json").stdout)
@@ -86,7 +86,8 @@ def test_files(folder, tmp_path):
     bad = folder / "bad\x1b[31m.txt"
     assert run("memorize", folder / f"{NAME}.md", bad, "--store", store).exit_code == 1
     made = run("memorize", folder / f"{NAME}.md", "--store", store, "--embedder", "none")
-    assert made.exit_code == 0 and "\\x1b[2J" in made.stdout
+    assert made.exit_code == 0
+    assert "\\x1b[2J" in made.stdout
     added = json.loads(run("add", folder, "--store", store, "--json").stdout)["added"]
     assert added == [(folder / "new\n2. forged[0:9] line.txt").as_posix()]
     assert run("refresh", folder / f"{NAME}.md", "--store", store, "--json").exit_code == 0
@@ -122,7 +123,7 @@ def test_messages_of_errors(arguments, tmp_path, monkeypatch):
 
 
 def test_what_a_damaged_store_names(store, tmp_path):
-    path, ids = store
+    path, _ids = store
     copy = tmp_path / "copy"
     copy.mkdir()
     (copy / "memorag.sqlite3").write_bytes((path / "memorag.sqlite3").read_bytes())
@@ -154,7 +155,8 @@ def test_a_fault_of_our_own_shows_its_traceback_without_control_characters(store
     monkeypatch.setattr("memorag_integrations.engine.MemoRAG.load", broken)
     done = run("info", "--store", store[0])
     assert done.exit_code == 1
-    assert "Traceback" in done.stderr and "RuntimeError: broken \\x1b[2J" in done.stderr
+    assert "Traceback" in done.stderr
+    assert "RuntimeError: broken \\x1b[2J" in done.stderr
 
 
 def test_log_records(caplog):
@@ -163,12 +165,15 @@ def test_log_records(caplog):
         "memorag", logging.WARNING, "f.py", 1, "Passed over: %s", (f"{EVIL}\nforged line",), None
     )
     shown = formatter.format(record)
-    assert is_safe(shown, "") and "\\x1b[2J" in shown and "\\nforged" in shown
+    assert is_safe(shown, "")
+    assert "\\x1b[2J" in shown
+    assert "\\nforged" in shown
     try:
         raise ValueError(EVIL)
     except ValueError:
         record.exc_info = sys.exc_info()
-    assert is_safe(formatter.format(record)) and "Traceback" in formatter.format(record)
+    assert is_safe(formatter.format(record))
+    assert "Traceback" in formatter.format(record)
 
 
 def test_the_program_itself(folder, tmp_path):
@@ -178,8 +183,11 @@ def test_the_program_itself(folder, tmp_path):
         [*command, "memorize", str(folder), "--store", str(tmp_path / NAME)], capture_output=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
-    assert b"Passed over" in done.stderr and b"\\x1b[31m.txt" in done.stderr and b"Left out" in done.stderr
-    assert is_safe(done.stdout.decode()) and is_safe(done.stderr.decode())
+    assert b"Passed over" in done.stderr
+    assert b"\\x1b[31m.txt" in done.stderr
+    assert b"Left out" in done.stderr
+    assert is_safe(done.stdout.decode())
+    assert is_safe(done.stderr.decode())
 
 
 def test_nothing_else_prints():
