@@ -38,6 +38,10 @@ class RerankerError(MemoRAGError):
     """A reranker could not be loaded, or answered with something that is not one finite score for each passage."""
 
 
+class TokenizerError(MemoRAGError):
+    """A tokenizer of the user's own failed, or answered with something that is not a list of words."""
+
+
 class MemoryModelError(MemoRAGError):
     """A memory could not be formed, loaded or asked."""
 

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from dataclasses import replace as with_
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from .store.paths import as_folder
 from .store.records import Version
 from .store.save import Settings, StoreArtifacts, checksums_of, commit, describe
 from .store.store import Store, check_target, exists
+from .text.tokenizer import AnyTokenizer, Tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class LiveCorpus:
         state: The current state; None before anything was memorized.
         home: The store that every change goes to, for a corpus that lives in its store.
         source: The folder of the store that the state was last loaded from or saved to, and which state that was.
+        tokenizer: Cuts texts into words in the place of our own analysis, or None.
     """
 
     settings: Settings
@@ -56,10 +58,20 @@ class LiveCorpus:
     state: Corpus | None = None
     home: Store | None = None
     source: tuple[Path, Version] | None = None
+    tokenizer: Tokenizer | None = None
     _unsaved: bool = field(default=False, init=False)
     _closed: bool = field(default=False, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     _process: int = field(default_factory=os.getpid, init=False, repr=False)
+
+    @classmethod
+    def new(
+        cls, settings: Settings, model: CachedMemoryModel, embedder: CheckedEmbedder | None, words: AnyTokenizer | None
+    ) -> LiveCorpus:
+        """A corpus in RAM that is still empty."""
+        tokenizer = Tokenizer.of(words)
+        settings = with_(settings, tokenizer=None if tokenizer is None else tokenizer.name)
+        return cls(settings, model, embedder, Splitter(settings.passage_size), tokenizer=tokenizer)
 
     @property
     def current(self) -> Corpus:
@@ -77,7 +89,9 @@ class LiveCorpus:
     @property
     def state_or_empty(self) -> Corpus:
         """The state there is; an empty one where nothing was memorized yet. Raises InputError for a closed corpus."""
-        return Corpus.empty(self.embedder is not None) if self.state is None and not self._closed else self.current
+        if self.state is None and not self._closed:
+            return Corpus.empty(self.embedder is not None, self.tokenizer)
+        return self.current
 
     def get(self, id: str) -> Document | None:
         """The document with this id, or None. Its metadata is a copy."""
@@ -103,8 +117,6 @@ class LiveCorpus:
             self._lock, self._process = threading.Lock(), os.getpid()
         with self._lock:
             yield
-
-    # ── changes ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def apply(
         self,
@@ -189,8 +201,6 @@ class LiveCorpus:
     def _description(self) -> dict[str, Any]:
         return describe(self.settings, self.memory_model, self.embedder)
 
-    # ── the store ─────────────────────────────────────────────────────────────────────────────────────────────────
-
     def save(self, folder: str | Path, wait: float = 30.0) -> None:
         """Make the corpus the state of the store in `folder`. See `MemoRAG.save`."""
         folder = as_folder(folder)
@@ -214,6 +224,7 @@ class LiveCorpus:
         folder: str | Path,
         embedder: str | Embedder | None,
         memory: str | MemoryModel | None,
+        tokenizer: AnyTokenizer | None = None,
         *,
         unfinished: bool = False,
     ) -> LiveCorpus:
@@ -221,18 +232,17 @@ class LiveCorpus:
 
         Args:
             folder: The store.
-            embedder, memory: What made it, where only the caller can make that again.
+            embedder, memory, tokenizer: What made it, where only the caller can make that again.
             unfinished: Whether a store that nothing was written to yet is an empty corpus, or an error.
         """
         folder = as_folder(folder)
-        stored = load_corpus(folder, embedder, memory, unfinished=unfinished)
+        words = Tokenizer.of(tokenizer)
+        stored = load_corpus(folder, embedder, memory, words, unfinished=unfinished)
+        splitter = Splitter(stored.settings.passage_size)
         return cls(
-            stored.settings,
-            stored.memory_model,
-            stored.embedder,
-            Splitter(stored.settings.passage_size),
-            stored.corpus,
+            *(stored.settings, stored.memory_model, stored.embedder, splitter, stored.corpus),
             source=(folder.resolve(), stored.version),
+            tokenizer=words,
         )
 
     @classmethod
@@ -241,6 +251,7 @@ class LiveCorpus:
         folder: str | Path,
         embedder: str | Embedder | None,
         memory: str | MemoryModel | None,
+        tokenizer: AnyTokenizer | None = None,
         *,
         new: Callable[[], LiveCorpus],
         settings: Mapping[str, Any],
@@ -250,7 +261,7 @@ class LiveCorpus:
 
         Args:
             folder: The store, or where one is made.
-            embedder, memory: As in `load`.
+            embedder, memory, tokenizer: As in `load`.
             new: Makes the corpus, still empty, whose models and settings a new store gets.
             settings: What the caller gave by name; the settings of a store that is there must be the same.
             wait: Seconds to wait for another process that is writing.
@@ -261,15 +272,8 @@ class LiveCorpus:
         home = Store(as_folder(folder), wait)
         if not exists(home.folder):
             home.prepare(new()._description())
-        live = cls.load(folder, embedder, memory, unfinished=True)
-        stored = asdict(live.settings)
-        for name, value in settings.items():
-            given = asdict(value) if name == "fusion" and value is not None else value
-            if given != stored.get(name):
-                raise InputError(
-                    f"The store at {folder} was made with {name}={stored.get(name)!r}, found {value!r}. Leave it out, or "
-                    f"make another store."
-                )
+        live = cls.load(folder, embedder, memory, tokenizer, unfinished=True)
+        live.settings.check_same(settings, folder)
         assert live.source is not None
         live.home = with_(home, identity=live.source[1].identity)
         return live
@@ -296,15 +300,11 @@ class LiveCorpus:
         self._follow(folder, found)
         return True
 
-    # ── copies ────────────────────────────────────────────────────────────────────────────────────────────────────
-
     def copied(self) -> LiveCorpus:
         """The same state over the same models, to be changed apart from this one."""
         with self._alone():
             embedder = None if self.embedder is None else self.embedder.copied()
-            live = LiveCorpus(
-                self.settings, self.memory_model, embedder, self.splitter, self.state, self.home, self.source
-            )
+            live = with_(self, embedder=embedder)
             live._unsaved, live._closed = self._unsaved, self._closed
         return live
 
@@ -322,8 +322,9 @@ class LiveCorpus:
             # one with a config is made again from the store
             "embedder": embedder if embedder is None or embedder.config is None or self.state is None else None,
             "memory": memory if memory.config is None or self.state is None else None,
+            "tokenizer": self.tokenizer,
         }
-        for name in ("embedder", "memory"):
+        for name in ("embedder", "memory", "tokenizer"):
             snapshot.check_travels(name, state[name])
         if self.state is None and not self._closed:
             return state
@@ -339,21 +340,19 @@ class LiveCorpus:
             StoreError: For a state of another version, or a folder that is not there any more.
         """
         snapshot.check_version(state)
-        embedder, memory = state["embedder"], state["memory"]
+        embedder, memory, tokenizer = state["embedder"], state["memory"], state.get("tokenizer")
         if "folder" in state:
             home = Store(Path(state["folder"]), state["wait"])
-            live = cls.load(home.folder, embedder, memory, unfinished=True)
+            live = cls.load(home.folder, embedder, memory, tokenizer, unfinished=True)
             live.home = home
             return live
         if "snapshot" in state:
             temporary = snapshot.unpacked(state["snapshot"])
-            live = cls.load(temporary.name, embedder, memory)
+            live = cls.load(temporary.name, embedder, memory, tokenizer)
             live.source = None  # it is a copy in RAM, and may be saved anywhere
             snapshot.keep_with(live, temporary)
             return live
-        settings = state["settings"]
-        checked = CheckedEmbedder.of(embedder)
-        return cls(settings, cached(memory), checked, Splitter(settings.passage_size))
+        return cls.new(state["settings"], cached(memory), CheckedEmbedder.of(embedder), tokenizer)
 
     def close(self) -> None:
         """Let go of corpus and memories; everything was written when it changed. Closing twice does no harm."""
@@ -370,7 +369,7 @@ class LiveCorpus:
             return
         embedder = None if self.embedder is None else self.embedder.embedder
         try:
-            stored = load_corpus(folder, embedder, self.memory_model)
+            stored = load_corpus(folder, embedder, self.memory_model, self.tokenizer)
         except MemoRAGError as error:
             logger.info("Nothing to reuse in %s: %s", folder, error)
             return
@@ -380,16 +379,9 @@ class LiveCorpus:
 
     def info(self) -> dict[str, Any]:
         """What is memorized and by which settings, for people and JSON."""
-        corpus = self.current
         return {
-            "documents": len(corpus.documents),
-            "passages": len(corpus.index),
-            "characters": sum(len(document.text) for document in corpus.documents.values()),
-            "languages": sorted(corpus.index.languages),
+            **self.current.info(),
             "memory": self.memory_model.fingerprint,
-            "memories": len(corpus.memories),
-            "memory_tokens": sum(memory.token_count for memory in corpus.memories),
-            "memory_bytes": sum(memory.nbytes for memory in corpus.memories),
             "embedder": "none (BM25 alone)" if self.embedder is None else str(self.embedder.fingerprint),
             "passage_size": self.settings.passage_size,
         }

@@ -37,6 +37,7 @@ from .retrieval.scoring import Scorer
 from .retrieval.selection import Selection, merge_neighbours, select
 from .scores import Floats, Scores
 from .store.save import Settings
+from .text.languages import NAMES, foreign_language
 from .threads import DaemonPool
 
 logger = logging.getLogger(__name__)
@@ -164,11 +165,7 @@ class Pipeline:
     ) -> Steps[list[Evidence]]:
         """The evidence for a query, best first; evidence that touches in its document becomes one piece with `merge`."""
         ranking = yield from self.rank(corpus, query)
-        if ranking.provenance.candidates.passages and not ranking.provenance.any:
-            self._warn_once(
-                "No term of the query occurs in the corpus (is it in another language?), so the evidence is no better than "
-                "any other. An embedder finds by meaning: MemoRAG(embedder=…)."
-            )
+        self._warn_if_foreign(corpus, ranking)
         evidence = select(ranking.fused, ranking.provenance, selection)
         return merge_neighbours(evidence, corpus.texts) if merge else evidence
 
@@ -300,6 +297,18 @@ class Pipeline:
         reranker, passages = self.reranking.model, ranking.provenance.candidates.passages
         scores = yield Rerank(reranker, ranking.provenance.query, [passages[row].text for row in rows])
         return reorder(ranking, rows, scores, type(reranker).__name__)
+
+    def _warn_if_foreign(self, corpus: Corpus, ranking: Ranking) -> None:
+        """Say once that a query is in another language, where nothing matches it and its language is certain."""
+        provenance, languages = ranking.provenance, corpus.index.languages
+        if not provenance.candidates.passages or provenance.any:
+            return
+        if (language := foreign_language(provenance.query, languages)) is not None:
+            self._warn_once(
+                f"No term of the query occurs in the corpus: it is in another language ({language}; the documents are in "
+                f"{', '.join(NAMES.get(code, code) for code in languages)}), so the evidence is no better than any other. An "
+                f"embedder of several languages finds by meaning: MemoRAG(embedder=…)."
+            )
 
     # ── evidence → answer, texts → summary ────────────────────────────────────────────────────────────────────────
 

@@ -31,8 +31,10 @@ def reporting(progress: bool | Progress | None) -> Iterator[Progress]:
         try:
             yield _Callback(progress)
         except _CallbackRaised as raised:
-            raise raised.error  # unchanged: it is the caller's own
-        return
+            error = raised.error
+        else:
+            return
+        raise error  # unchanged: it is the caller's own
     bars: dict[str, Any] = {}
 
     def show(stage: str, done: int, total: int) -> None:

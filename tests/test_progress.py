@@ -1,6 +1,7 @@
 import pytest
 
 from memorag_integrations import MemoRAG
+from memorag_integrations.errors import InputError
 from memorag_integrations.progress import reporting
 from tests.conftest import HashEmbedder
 

@@ -73,8 +73,9 @@ def main(verbose: bool) -> None:
     default="activation",
     show_default=True,
     type=click.Choice(["activation", "llm", "gist", "beacon", "longcontext"]),
+    help="What the clues come from; all but `activation` need --model.",
 )
-@click.option("--model", metavar="NAME", help="Folder or hub name of the model, for every memory but the embedded one.")
+@click.option("--model", metavar="NAME", help="Folder or hub name of the model, for every memory but `activation`.")
 @click.option("--ratio", default=4, show_default=True, help="Raw tokens for one entry of a beacon memory.")
 @click.option("--language", default="auto", show_default=True, help="ISO 639-1 code of the texts.")
 @click.option("--passage-size", default=1000, show_default=True, help="Most characters of a passage.")
@@ -253,7 +254,7 @@ for _command in living.COMMANDS:
 def _memory(kind: str, model: str | None, ratio: int) -> str | MemoryModel:
     if kind == "activation":
         if model is not None:
-            raise click.UsageError("--model is for the other memories; the embedded one needs none.")
+            raise click.UsageError("--model is for the other memories; --memory activation needs none.")
         return kind
     if model is None:
         raise click.UsageError(f"--memory {kind} needs --model, the folder or hub name of its model.")

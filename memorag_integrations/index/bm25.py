@@ -9,12 +9,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from math import log
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..scores import Floats
+from ..text.terms import ANALYSIS, terms
+from ..text.tokenizer import Tokenizer
 
 K1 = 1.2
 B = 0.75
@@ -34,15 +37,29 @@ class Vocabulary:
 
     So it comes to hold terms that no passage has any more. Once these are too many, the next state gets a vocabulary of
     its own (`TermIndex.compacted`); the states before it keep this one.
+
+    Args:
+        terms: Numbered from 0 on.
+        tokenizer: What makes the terms, where that is the user's own.
     """
 
-    def __init__(self, terms: Sequence[str] = ()) -> None:
+    def __init__(self, terms: Sequence[str] = (), tokenizer: Tokenizer | None = None) -> None:
+        self.tokenizer = tokenizer
         self._terms = list(terms)
         self._numbers = {term: number for number, term in enumerate(self._terms)}
         self._lock = threading.Lock()  # copies of a corpus share it, and may change at the same time
 
     def __len__(self) -> int:
         return len(self._terms)
+
+    @property
+    def analysis(self) -> str:
+        """What makes the terms, in one line with a blank in it."""
+        return ANALYSIS if self.tokenizer is None else self.tokenizer.analysis
+
+    def analyse(self, text: str, language: str) -> Row:
+        """The numbers of the terms of a text. Raises TokenizerError as `text.terms.terms`."""
+        return self.number(terms(text, language, self.tokenizer))
 
     def number(self, terms: Sequence[str]) -> Row:
         """The numbers of these terms; a new term gets the next number."""
@@ -174,7 +191,7 @@ class TermIndex:
         living = self._living_terms()
         new = np.zeros(int(living[-1]) + 1 if len(living) else 0, dtype=np.uint32)
         new[living] = np.arange(len(living), dtype=np.uint32)
-        vocabulary = Vocabulary([self.vocabulary.term(int(number)) for number in living])
+        vocabulary = Vocabulary([self.vocabulary.term(int(number)) for number in living], self.vocabulary.tokenizer)
         return TermIndex.over([new[row] for row in self.rows], vocabulary)
 
     def _living_terms(self) -> NDArray[np.int64]:
@@ -194,15 +211,28 @@ class TermIndex:
         """Inverse document frequency of terms by number, as BM25 weighs them."""
         return {number: self._idf(self._frequency(number)) for number in numbers}
 
-    def score(self, numbers: Sequence[int]) -> Floats:
-        """BM25 of every passage for the terms with these numbers, float32 [n]; a term named twice counts twice."""
+    def score(self, numbers: Sequence[int], weights: Sequence[float] | None = None) -> Floats:
+        """BM25 of every passage for some terms, float32 [n].
+
+        Args:
+            numbers: Of the terms; a term named twice counts twice.
+            weights: Factor of each term's score; 1 without.
+        """
         scores = np.zeros(len(self.rows), dtype=np.float32)
-        for number in numbers:
+        for number, weight in zip(numbers, weights or repeat(1.0), strict=False):
             postings = [self._live(number, *pair) for pair in self._segments]
-            idf = np.float32(self._idf(sum(len(rows) for rows, _ in postings)))
+            idf = np.float32(weight * self._idf(sum(len(rows) for rows, _ in postings)))
             for rows, counts in postings:
                 scores[rows] += idf * (counts / (counts + self._norms[rows]))
         return scores
+
+    def holding(self, numbers: Sequence[int]) -> NDArray[np.intp]:
+        """Passages that hold every one of these terms, at least one, rising."""
+        held = np.zeros(len(self.rows), dtype=np.int32)
+        for number in set(numbers):
+            for pair in self._segments:
+                held[self._live(number, *pair)[0]] += 1
+        return np.flatnonzero(held == len(set(numbers)))
 
     def _idf(self, frequency: int) -> float:
         return log(1 + (len(self.rows) - frequency + 0.5) / (frequency + 0.5))

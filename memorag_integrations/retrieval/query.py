@@ -62,10 +62,12 @@ def question(
     cutoff: float = 0.0,
     merge: bool = False,
     recall: Recall | None = None,
+    vector: Sequence[float] | None = None,
+    default_k: int = 5,
 ) -> tuple[Query, Selection, bool]:
-    """The arguments of `retrieve`, for an answer."""
-    k = ANSWER_K if k is None and budget is None else k
-    return Query(query, mode, filters, recall), Selection.of(k, budget, cutoff), merge
+    """The arguments of `retrieve`; `default_k` pieces where neither k nor budget is given."""
+    k = default_k if k is None and budget is None else k
+    return Query(query, mode, filters, recall, vector), Selection.of(k, budget, cutoff), merge
 
 
 def check_query(query: str) -> str:

@@ -15,6 +15,7 @@ from ..corpus.state import Corpus
 from ..encoders.fingerprint import EmbedderFingerprint
 from ..errors import MemoryModelError, StoreError
 from ..progress import reporting
+from ..text.tokenizer import Split, Tokenizer
 from . import memory_files
 from .load import StoreModels, intact, open_models, restore
 from .memory_files import abandoned
@@ -135,6 +136,7 @@ def repair(
     *,
     embedder: str | Embedder | None = None,
     memory: str | MemoryModel | None = None,
+    tokenizer: Tokenizer | Split | None = None,
     drop: bool = False,
     progress: bool | Progress = True,
     wait: float = 30.0,
@@ -143,7 +145,7 @@ def repair(
 
     Args:
         folder: The store.
-        embedder, memory: As in `MemoRAG.load`.
+        embedder, memory, tokenizer: As in `MemoRAG.load`.
         drop: Whether documents that are not as they were written may be dropped; they cannot be made again.
         progress: As in `MemoRAG.memorize`.
         wait: Seconds to wait for another process that writes.
@@ -158,7 +160,7 @@ def repair(
             examination = examine(database, FORMAT)
         if examination.lost:
             _check_loss(store, examination, drop)
-        models = open_models(store, examination.state, embedder, memory)
+        models = open_models(store, examination.state, embedder, memory, Tokenizer.of(tokenizer))
         corpus, done = _rebuilt(models, examination, report)
         _rewrite(models.artifacts, database, examination.state, corpus)
     return done
@@ -185,7 +187,9 @@ def _rebuilt(models: StoreModels, examination: Examination, progress: Progress) 
     lost = set(examination.lost)
     order = [id for id in examination.state.order if id not in lost]
     state = replace(examination.state, order=order)
-    intact_corpus = restore(artifacts, state, Corpus.empty(artifacts.embedder is not None), strict=False)
+    intact_corpus = restore(
+        artifacts, state, Corpus.empty(artifacts.embedder is not None, models.tokenizer), strict=False
+    )
     reviser = Reviser(
         Splitter(settings.passage_size),
         artifacts.model,
