@@ -57,8 +57,7 @@ def visible_errors() -> Iterator[None]:
             raise
         raise click.UsageError(visible(message), ctx=error.ctx) from error
     except click.ClickException as error:
-        error.message = visible(error.format_message())
-        raise click.ClickException(error.message) from error
+        raise click.ClickException(visible(error.format_message())) from error
     except (click.Abort, click.exceptions.Exit, BrokenPipeError):
         raise
     except Exception as error:

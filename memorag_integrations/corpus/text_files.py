@@ -41,7 +41,10 @@ def read_files(paths: Iterable[str | Path]) -> Iterator[Document]:
         if not files:
             raise InputError(f"Expected text files ({', '.join(SUFFIXES)}) below {path}, found none.")
         for file in files:
-            place = os.path.realpath(file)
+            try:
+                place = os.path.realpath(file)
+            except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+                raise _unreadable(file, error) from error
             if place in seen:
                 continue
             seen.add(place)
@@ -65,8 +68,6 @@ def read_file(path: Path) -> Document:
         raise InputError(f"Expected a file or a folder at {path}, found nothing. Check the path.") from None
     except OSError as error:
         raise _unreadable(path, error) from error
-    except ValueError as error:  # a NUL in the name
-        raise InputError(f"Expected the path of a file, found {str(path)[:80]!r} ({error}).") from error
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
     if encoding == "utf-8" and b"\x00" in data[:_SAMPLE]:
         raise InputError(f"{path} is binary; text was expected. Convert it to text or Markdown first.")
@@ -80,8 +81,9 @@ def read_file(path: Path) -> Document:
     return Document(text, path.as_posix(), {"path": path.as_posix()})
 
 
-def _unreadable(path: Path, error: OSError) -> InputError:
-    return InputError(f"{str(path)[:200]} cannot be read ({error.strerror or error}). Check its name and permissions.")
+def _unreadable(path: Path, error: OSError | ValueError) -> InputError:
+    why = getattr(error, "strerror", None) or error
+    return InputError(f"{str(path)[:200]} cannot be read ({why}). Check its name and permissions.")
 
 
 def _below(folder: Path) -> list[Path]:

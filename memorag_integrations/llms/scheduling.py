@@ -266,7 +266,7 @@ def _waited(work: Callable[[], T], gate: PromptGate, slots: int, cancel: threadi
     sent = False
     try:
         ticket.wait(cancel)
-        future = pool.submit(copy_context().run, _then_release, work, ticket, threading.Event())
+        future: Future[T] = pool.submit(copy_context().run, _then_release, work, ticket, threading.Event())
         sent = True
         while not wait([future], POLL).done:
             check_cancel(cancel)

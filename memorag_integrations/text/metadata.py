@@ -157,7 +157,7 @@ def _encoded(value: Any, place: str, deepest: int) -> Any:
         return value
     for plain, convert in _PLAIN:
         if isinstance(value, plain):
-            if plain is int and value.bit_length() > _MOST_BITS:
+            if isinstance(value, int) and value.bit_length() > _MOST_BITS:
                 raise _NoForm(value, place, f"whole number of more than {MOST_DIGITS:,} digits")
             return convert(value)
     if isinstance(value, Mapping):
