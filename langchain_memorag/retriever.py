@@ -40,6 +40,7 @@ from memorag_integrations.hosts.retrieval_settings import (
 from memorag_integrations.index.filters import Filters
 from memorag_integrations.retrieval.query import Mode
 from memorag_integrations.retrieval.trace import Trace, watching
+from memorag_integrations.threads import in_thread
 
 from .adapters import LangChainEmbedder, as_reranker
 from .documents import from_texts, to_documents, to_langchain_document, to_precut_passages
@@ -228,7 +229,7 @@ class MemoRAGRetriever(StoredRetriever):
         cls, documents: Iterable[Document], embedding: EmbedModel = None, **how: Any
     ) -> MemoRAGRetriever:
         """`from_documents` off the event loop."""
-        return await asyncio.to_thread(lambda: cls.from_documents(documents, embedding, **how))
+        return await in_thread(lambda: cls.from_documents(documents, embedding, **how))
 
     @classmethod
     async def afrom_texts(
@@ -239,14 +240,14 @@ class MemoRAGRetriever(StoredRetriever):
         **how: Any,
     ) -> MemoRAGRetriever:
         """`from_texts` off the event loop."""
-        return await asyncio.to_thread(lambda: cls.from_texts(texts, embedding, metadatas, **how))
+        return await in_thread(lambda: cls.from_texts(texts, embedding, metadatas, **how))
 
     @classmethod
     async def afrom_chunks(
         cls, chunks: Iterable[Document], embedding: EmbedModel = None, **how: Any
     ) -> MemoRAGRetriever:
         """`from_chunks` off the event loop."""
-        return await asyncio.to_thread(lambda: cls.from_chunks(chunks, embedding, **how))
+        return await in_thread(lambda: cls.from_chunks(chunks, embedding, **how))
 
     def as_retriever(self, *, k: int | None = None, **settings: Unpack[IndexSettings]) -> MemoRAGRetriever:
         """Another retriever over the same corpus, with these settings in the place of this one's."""

@@ -16,6 +16,8 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
+from .threads import in_thread
+
 T = TypeVar("T")
 Steps = Generator["Request", Any, T]
 """Work that yields requests, is sent the result of each, and returns a T."""
@@ -87,7 +89,7 @@ class Lane:
     async def run(self, work: Callable[..., T], *arguments: Any) -> T:
         """`work` in this lane's thread, with the caller's context variables."""
         if getattr(_this_thread, "is_lane", False):  # an event loop inside a lane must not wait for the lane
-            return await asyncio.to_thread(work, *arguments)
+            return await in_thread(work, *arguments)
         loop = asyncio.get_running_loop()
         async with self._gate(loop):
             call = partial(contextvars.copy_context().run, work, *arguments)
@@ -142,7 +144,7 @@ async def in_thread_cancellable(work: Callable[..., T], *arguments: Any, **how: 
     """`work` in a thread; cancelling the task sets its `cancel`, unless the caller passed an event of their own."""
     cancel = how.pop("cancel", None) or threading.Event()
     try:
-        return await asyncio.to_thread(work, *arguments, cancel=cancel, **how)
+        return await in_thread(work, *arguments, cancel=cancel, **how)
     except asyncio.CancelledError:
         cancel.set()
         raise

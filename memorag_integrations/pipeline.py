@@ -11,7 +11,6 @@ import logging
 import re
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
@@ -30,15 +29,16 @@ from .memories.recall_cache import CachedMemoryModel
 from .retrieval import fusion, per_clue_union, trace
 from .retrieval.baselines import rank_baseline
 from .retrieval.clue_search import MOST_WEIGHED, ClueQueries, keep_heaviest
-from .retrieval.multi_query import EachMode, check_each_mode, check_texts, leads_to, rank_each
+from .retrieval.multi_query import EachMode, check_each_mode, check_each_text, check_texts, leads_to, rank_each
 from .retrieval.provenance import Provenance, Ranking
 from .retrieval.query import GUIDED, Mode, Query
-from .retrieval.reranking import Reranking, best_rows, reorder
+from .retrieval.reranking import Reranking, best_rows, reorder, reranker_errors
 from .retrieval.scoring import Scorer
 from .retrieval.selection import Selection, merge_neighbours, select
 from .scores import Floats, Scores
 from .store.save import Settings
 from .text.languages import NAMES, foreign_language
+from .threads import DaemonPool
 
 logger = logging.getLogger(__name__)
 
@@ -81,9 +81,12 @@ class Ask:
     def run(self) -> list[Recall]:
         if min(len(self.parts), self.together) <= 1:
             return [_recall(part) for part in self.parts]
-        with ThreadPoolExecutor(min(len(self.parts), self.together), thread_name_prefix="memorag-recall") as pool:
+        pool = DaemonPool(min(len(self.parts), self.together), "memorag-recall")
+        try:
             asked = [pool.submit(copy_context().run, _recall, part) for part in self.parts]
             return [recall.result() for recall in asked]
+        finally:
+            pool.shutdown()
 
     async def arun(self) -> list[Recall]:
         turns = asyncio.Semaphore(self.together)
@@ -99,10 +102,12 @@ class Rerank:
     texts: Sequence[str]
 
     def run(self) -> Sequence[float]:
-        return self.reranker.rerank(self.query, self.texts)
+        with reranker_errors(self.reranker):
+            return self.reranker.rerank(self.query, self.texts)
 
     async def arun(self) -> Sequence[float]:
-        return await self.reranker.arerank(self.query, self.texts)
+        with reranker_errors(self.reranker):
+            return await self.reranker.arerank(self.query, self.texts)
 
 
 @dataclass(frozen=True)
@@ -209,6 +214,7 @@ class Pipeline:
 
     def scores(self, corpus: Corpus, texts: Sequence[str], filters: Filters | None = None) -> Steps[list[Scores]]:
         """What the index says of each text, all over the same candidates."""
+        texts = check_each_text(texts)
         vectors = yield from self._embed(texts)
         return self.scorer.score(corpus.index, texts, vectors, filters)
 
@@ -338,8 +344,8 @@ class Pipeline:
         documents = corpus.documents
         if method not in get_args(Method):
             raise InputError(f"method must be one of {', '.join(get_args(Method))}; found {method!r}.")
-        if document_id is not None and document_id not in documents:
-            raise InputError(f"Expected the id of a memorized document, found {document_id[:80]!r}.")
+        if document_id is not None and (not isinstance(document_id, str) or document_id not in documents):
+            raise InputError(f"Expected the id of a memorized document, found {str(document_id)[:80]!r}.")
         if method == "whole":
             chosen = documents.values() if document_id is None else [documents[document_id]]
             prompt, usage = writer.summary_prompt("\n\n".join(document.text for document in chosen))
