@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import numpy as np
 
@@ -14,15 +13,10 @@ from ..errors import InputError
 from ..evidence import Evidence
 from ..scores import Floats
 from .provenance import Reasons
+from .repeats import Repeats, Shown, Wording
 
 LOOKED_BEYOND = 15
 """Places of the ranking after the last piece taken, in which passages that repeat one of the pieces are still found."""
-
-SHINGLE = 5
-"""Words (characters, where no blanks are written) of the runs by which two passages are compared."""
-
-REPEAT = 0.7
-"""Share of the shorter passage's shingles that the longer one holds, from which the two are one evidence."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +28,14 @@ class Selection:
         budget: Most characters of their texts together, or None; the piece that would pass it, and all after, are left out,
             but the first is always given.
         cutoff: Least score.
+        repeats: "collapse" shows passages that say the same to a reader (`retrieval/repeats.py`) once, the best of them, with
+            the places of the others; "keep" shows each.
     """
 
     k: int | None = 5
     budget: int | None = None
     cutoff: float = 0.0
+    repeats: Repeats = "collapse"
 
     def __post_init__(self) -> None:
         for name, value, what in (("k", self.k, "pieces of evidence"), ("budget", self.budget, "characters")):
@@ -46,12 +43,14 @@ class Selection:
                 raise InputError(f"{name} must be a whole number of {what}, at least 1; found {value!r}.")
         if not 0 <= self.cutoff <= 1:
             raise InputError(f"cutoff must be a score between 0 and 1, found {self.cutoff!r}.")
+        if self.repeats not in get_args(Repeats):
+            raise InputError(f"repeats must be one of {', '.join(get_args(Repeats))}; found {self.repeats!r}.")
 
 
 def select(fused: Floats, reasons: Reasons, selection: Selection) -> list[Evidence]:
     """Walk down the ranking until enough is found; what repeats a piece already taken is noted on it instead."""
     kept: list[Evidence] = []
-    prints: list[frozenset[int]] = []
+    shown = Shown()
     used = 0
     passages = reasons.candidates.passages
     order = np.argsort(-fused, kind="stable")
@@ -63,18 +62,21 @@ def select(fused: Floats, reasons: Reasons, selection: Selection) -> list[Eviden
         if place >= last or score < selection.cutoff:
             break
         passage = passages[row]
-        shingles = _shingles(passage.text)
-        twin = next((i for i, other in enumerate(prints) if _repeat(shingles, other)), None)
-        if twin is not None:
-            kept[twin] = replace(kept[twin], repeats=(*kept[twin].repeats, passage))
-        if twin is not None or full:
+        if selection.repeats == "collapse":
+            wording = Wording(passage.text)
+            twin = shown.repeated_by(wording)
+            if twin is not None:
+                kept[twin] = replace(kept[twin], repeats=(*kept[twin].repeats, passage))
+                continue
+        if full:
             continue
         used += len(passage.text)
         if selection.budget is not None and used > selection.budget and kept:
             full, last = True, place + LOOKED_BEYOND
             continue
         kept.append(Evidence(passage, score, reasons.of(int(row)), reasons.raw(int(row), fused)))
-        prints.append(shingles)
+        if selection.repeats == "collapse":
+            shown.add(wording)
     return kept
 
 
@@ -129,23 +131,3 @@ def _join(parts: Sequence[Evidence], best: Evidence, texts: Mapping[str, str]) -
         found_by=tuple(reasons),
         repeats=tuple(twin for part in parts for twin in part.repeats),
     )
-
-
-_WORDS = re.compile(r"\w+")
-
-
-def _shingles(text: str) -> frozenset[int]:
-    words = _WORDS.findall(unicodedata.normalize("NFKC", text).casefold())
-    if len(words) * 12 < len(text):  # no blanks between words: compare by characters
-        words = list("".join(words)) or list("".join(text.split()))  # signs alone speak for themselves
-    if len(words) < SHINGLE:
-        return frozenset([hash(tuple(words))])
-    return frozenset(hash(run) for run in _runs(words))
-
-
-def _runs(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    return zip(*(words[i:] for i in range(SHINGLE)), strict=False)
-
-
-def _repeat(a: frozenset[int], b: frozenset[int]) -> bool:
-    return len(a & b) >= REPEAT * min(len(a), len(b))
