@@ -14,7 +14,7 @@ test: $(VENV)/.dev
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests
 
 test-all: $(VENV)/.all
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests/all
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests/all tests/faults
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

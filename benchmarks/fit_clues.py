@@ -1,4 +1,4 @@
-"""Fit how much a clue counts, by its nearness to the query and its grounding: the constants of `fusion.clue_weights`.
+"""Fit how much a clue counts, by its similarity to the query and its grounding: the constants of `fusion.ClueWeighting`.
 
     python benchmarks/fit_clues.py --data TRAIN.jsonl.gz --data OTHER.jsonl.gz --embedder minilm
 
@@ -13,6 +13,7 @@ import gzip
 import json
 import random
 from collections.abc import Iterator
+from dataclasses import astuple
 from pathlib import Path
 
 import click
@@ -23,7 +24,7 @@ from scipy.optimize import minimize
 from memorag_integrations import MemoRAG
 from memorag_integrations.clues import Grounding
 from memorag_integrations.retrieval import fusion
-from memorag_integrations.retrieval.clue_search import Searches
+from memorag_integrations.retrieval.clue_search import ClueQueries
 from memorag_integrations.scores import Scores
 from memorag_integrations.text.grounding import Grounder
 from memorag_integrations.text.sentences import pieces
@@ -50,7 +51,7 @@ def main(data: tuple[Path, ...], embedder: str, cache: Path | None, seed: int) -
     signals, values = np.array([sample[3] for sample in samples]), np.array([sample[4] for sample in samples])
     cell = group * len(KINDS) + kind
     importance = 1 / np.bincount(cell)[cell]
-    print(f"ev8k, {', '.join(KINDS)}, of each set; {'overlap' if embedder == 'none' else 'nearness'}, grounding, bias")
+    print(f"ev8k, {', '.join(KINDS)}, of each set; {'terms' if embedder == 'none' else 'cosine'}, grounding, bias")
     show("no clue", np.zeros(len(signals)), cell, values)
     found = fit(signals, values.mean(axis=2), importance)
     show(f"fitted {found.round(2)}", weight(found, signals), cell, values)
@@ -59,8 +60,8 @@ def main(data: tuple[Path, ...], embedder: str, cache: Path | None, seed: int) -
         out = document % 5 == fold
         held[out] = weight(fit(signals[~out], values[~out].mean(axis=2), importance[~out]), signals[out])
     show("fitted to the other documents", held, cell, values)
-    own = np.array(fusion.OVERLAP if embedder == "none" else fusion.NEARNESS)
-    show(f"in use {own}", weight(own, signals), cell, values)
+    in_use = np.array(astuple(fusion.TERM_WEIGHTING if embedder == "none" else fusion.COSINE_WEIGHTING))
+    show(f"in use {in_use}", weight(in_use, signals), cell, values)
 
 
 def measure(
@@ -81,31 +82,33 @@ def measure(
                 chance.choice(same) if same else "",
             ]
             kinds = [kind for kind, clue in enumerate(clues) if clue.strip()]
-            searches = Searches({clues[kind]: pieces(clues[kind]) for kind in kinds})
-            texts = [query["query"].strip(), *searches.texts]
-            asked, *told = memo._scores(memo.corpus, texts, memo._embed(texts), None)
-            found = {scores.text: scores for scores in told}
+            queries = ClueQueries({clues[kind]: pieces(clues[kind]) for kind in kinds})
+            texts = [query["query"].strip(), *queries.texts]
+            query_scores, *clue_scores = memo.scores(texts)
+            found = {scores.text: scores for scores in clue_scores}
             for kind in kinds:
                 scores = found[clues[kind]]
-                parts = [found[text] for text in searches.clues[clues[kind]] if text != clues[kind]]
-                [near] = fusion.nearness(asked, [scores])
+                parts = [found[text] for text in queries.clues[clues[kind]] if text != clues[kind]]
+                [near] = fusion.similarities(query_scores, [scores])
                 place = grounder.ground(scores.text)
                 grounding = place.score if place else 0.0
                 if place:
-                    scores = fusion.placed(scores, Grounding(document["id"], place.start, place.end, place.score))
-                leads = [fusion.Lead(scores, parts, weight) for weight in GRID]
+                    scores = fusion.lift_grounded(
+                        scores, Grounding(document["id"], place.start, place.end, place.score)
+                    )
+                weighted = [fusion.WeightedClue(scores, parts, weight) for weight in GRID]
                 yield (
                     group,
                     number,
                     kind,
                     (near, grounding),
-                    [shares(asked, lead, query["gold"], memo.fusion) for lead in leads],
+                    [shares(query_scores, clue, query["gold"], memo.fusion) for clue in weighted],
                 )
 
 
-def shares(query: Scores, lead: fusion.Lead, gold: list[list[int]], settings: fusion.Fusion) -> list[float]:
+def shares(query: Scores, clue: fusion.WeightedClue, gold: list[list[int]], settings: fusion.Fusion) -> list[float]:
     """Of the gold characters, the share among the first retrieved ones, for each budget."""
-    ranking = np.argsort(-fusion.rank(query, [lead], settings), kind="stable")[:40]
+    ranking = np.argsort(-fusion.rank(query, [clue], settings), kind="stable")[:40]
     places = [(p.start or 0, p.end or 0) for p in (query.candidates.passages[row] for row in ranking)]
     wanted = set().union(*(range(start, end) for start, end in gold))
     found = []

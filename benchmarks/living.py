@@ -4,35 +4,28 @@
 
 1. --documents documents in a store, one changed, --repeats times: passages encoded, milliseconds, against memorizing all
    into a new store; the ratio of the medians.
-2. Memorizing them is stopped at half, once by a cancel event and once by SIGKILL, and resumed by another object: texts
-   encoded twice, and gists asked for twice. Any is a failure.
-3. For each of --sizes: a change of one, retrieval (median and 95th percentile of 40 queries), shards asked a query, and the
+2. For each of --sizes: a change of one, retrieval (median and 95th percentile of 40 queries), shards asked a query, and the
    resident memory of a process that opened the store.
 
-Texts are made from a seed. Exit code 1 where something was encoded that had not changed, or twice.
+Texts are made from a seed. Exit code 1 where something was encoded that had not changed.
+`python -m tests.faults.resume` stops and resumes the work.
 """
 
-import json
 import multiprocessing
-import os
 import random
 import resource
-import signal
 import statistics
 import sys
 import tempfile
-import threading
 import time
-from collections import Counter
 from pathlib import Path
 
 import click
 import numpy as np
-from living_corpus import Extracts, Words, gists, make_documents, make_text
+from synthetic import Words, make_documents, make_text
 
 from memorag_integrations import Document, MemoRAG
 from memorag_integrations.contracts import Embedder
-from memorag_integrations.errors import Cancelled
 
 QUERIES = 40
 
@@ -73,73 +66,6 @@ def one_changed(folder: Path, documents: list[Document], name: str, repeats: int
         f"{encoded[0][2]} memory formed, {1000 * change:.1f} ms; all anew {whole:.2f} s: ratio {whole / change:.0f}"
     )
     return True
-
-
-def resumed_after_cancel(folder: Path, documents: list[Document]) -> bool:
-    cancel, words, llm = threading.Event(), Words(), Extracts()
-    llm.before = lambda prompt: cancel.set() if len(llm.gists) == len(documents) // 2 else None
-    memo = MemoRAG(gists(folder / "gists", llm), words)
-    try:
-        memo.memorize(documents, save_dir=folder / "store", progress=False, cancel=cancel)
-    except Cancelled:
-        pass
-    else:
-        print("FAILED: it was not cancelled")
-        return False
-    before = len(llm.gists)
-    other = MemoRAG(gists(folder / "gists", llm), words)
-    done = other.memorize(documents, save_dir=folder / "store", progress=False)
-    return told_twice("cancelled at half", words.passages, llm.gists, before, done.reused)
-
-
-def write_until_killed(folder: Path, log: Path, count: int) -> None:
-    """In a process of its own: memorize, and note each text given to a model, until the parent kills it."""
-    with log.open("a", encoding="utf-8") as notes:
-
-        def note(kind: str, texts: list[str]) -> None:
-            for text in texts:
-                notes.write(json.dumps([kind, text]) + "\n")
-            notes.flush()
-
-        words = Words(lambda texts: note("passage", list(texts)))
-        llm = Extracts(before=lambda prompt: note("gist", [prompt]))
-        memo = MemoRAG(gists(folder / "gists", llm), words)
-        memo.memorize(make_documents(random.Random(5), count), save_dir=folder / "store", progress=False)
-
-
-def resumed_after_kill(folder: Path, count: int) -> bool:
-    log = folder / "log"
-    folder.mkdir(parents=True)
-    writer = multiprocessing.get_context("spawn").Process(target=write_until_killed, args=(folder, log, count))
-    writer.start()
-    half = count  # each document has two gists or more
-    while writer.is_alive() and (not log.exists() or log.read_text("utf-8").count('["gist"') < half):
-        time.sleep(0.005)
-    if not writer.is_alive():
-        print("FAILED: it ended before it was killed")
-        return False
-    os.kill(writer.pid or 0, signal.SIGKILL)
-    writer.join()
-    noted = [json.loads(line) for line in log.read_text("utf-8").splitlines() if line.endswith("]")]
-    words, llm = Words(), Extracts()
-    prompts: list[str] = []
-    llm.before = prompts.append
-    memo = MemoRAG(gists(folder / "gists", llm), words)
-    done = memo.memorize(make_documents(random.Random(5), count), save_dir=folder / "store", progress=False)
-    passages = [text for kind, text in noted if kind == "passage"] + words.passages
-    asked = [text for kind, text in noted if kind == "gist"] + prompts
-    return told_twice("killed at half", passages, asked, len(asked) - len(prompts), done.reused, under_way=1)
-
-
-def told_twice(title: str, passages: list[str], asked: list[str], before: int, reused: int, under_way: int = 0) -> bool:
-    """Print and judge; a prompt under way when the process was killed may have to be sent again."""
-    twice = sum(n - 1 for text, n in Counter(passages).items() if n > 1 and not text.startswith("A memory formed over"))
-    again = sum(n - 1 for n in Counter(asked).values() if n > 1)
-    print(
-        f"{title}: {len(passages):,} passages encoded, {twice} of them twice; {len(asked):,} gists asked for, {before:,} of "
-        f"them before the stop, {again} twice; {reused} memories taken over"
-    )
-    return twice == 0 and again <= under_way
 
 
 def measure(folder: Path, size: int, name: str, out: "multiprocessing.Queue[dict]") -> None:
@@ -211,8 +137,6 @@ def main(documents: int, sizes: tuple[int, ...], embedder: str, repeats: int) ->
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         ok = one_changed(folder / "changed", given, embedder, repeats)
-        ok &= resumed_after_cancel(folder / "cancelled", given[: documents // 5])
-        ok &= resumed_after_kill(folder / "killed", max(4, documents // 5))
         sizes_table(folder, sizes, embedder)
     sys.exit(0 if ok else 1)
 

@@ -17,7 +17,7 @@ from memorag_integrations.contracts import Config, Embedder, Reranker
 from memorag_integrations.documents import Document, Passage, check_metadata, text_hash
 from memorag_integrations.errors import InputError
 from memorag_integrations.evidence import Evidence
-from memorag_integrations.hosts.precut import Given
+from memorag_integrations.hosts.precut import PrecutPassage
 from memorag_integrations.retrieval.reranking import Reranking, scores_of
 from memorag_integrations.scores import Floats
 
@@ -108,14 +108,14 @@ def to_documents(documents: Iterable[LangChainDocument]) -> Iterator[Document]:
         yield Document(document.page_content, id, deepcopy(document.metadata))
 
 
-def to_given(chunks: Iterable[LangChainDocument], source_key: str) -> list[Given]:
+def to_precut_passages(chunks: Iterable[LangChainDocument], source_key: str) -> list[PrecutPassage]:
     """LangChain chunks as passages that are kept whole; those of one source are neighbours in the order given."""
     given = []
     for chunk, id in named(chunks):
         found = chunk.metadata.get("start_index")
         start = found if isinstance(found, int) and found >= 0 else None
         given.append(
-            Given(
+            PrecutPassage(
                 id,
                 str(chunk.metadata.get(source_key, id)),
                 chunk.page_content,
@@ -129,9 +129,9 @@ def to_given(chunks: Iterable[LangChainDocument], source_key: str) -> list[Given
     return given
 
 
-def given_again(passage: Passage) -> Given:
-    """A chunk that was kept whole, as `to_given` made it."""
-    return Given(
+def stored_precut_passage(passage: Passage) -> PrecutPassage:
+    """A chunk that was kept whole, as `to_precut_passages` made it."""
+    return PrecutPassage(
         passage.id,
         passage.document_id,
         passage.text,
@@ -143,7 +143,7 @@ def given_again(passage: Passage) -> Given:
     )
 
 
-def to_langchain(evidence: Evidence) -> LangChainDocument:
+def to_langchain_document(evidence: Evidence) -> LangChainDocument:
     """A fresh document for a piece of evidence; a given chunk keeps the id it had, a cut one has its passage's."""
     passage = evidence.passage
     metadata: dict[str, Any] = {**passage.metadata, KEY: evidence.provenance()}
@@ -151,7 +151,7 @@ def to_langchain(evidence: Evidence) -> LangChainDocument:
     return LangChainDocument(page_content=passage.text, metadata=metadata, id=id)
 
 
-def to_item(kept: Document | Passage) -> LangChainDocument:
+def to_stored_item(kept: Document | Passage) -> LangChainDocument:
     """A document, or a chunk that was kept whole, as it came in; one that came without an id has the one we gave it."""
     return LangChainDocument(page_content=kept.text, metadata=deepcopy(dict(kept.metadata)), id=kept.id)
 

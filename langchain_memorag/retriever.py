@@ -15,16 +15,17 @@ from langchain_core.runnables.config import set_config_context
 from pydantic import ConfigDict, Field, SkipValidation
 
 from memorag_integrations.contracts import Embedder, MemoryModel, Reranker
-from memorag_integrations.engine import MemoRAG, Mode
-from memorag_integrations.hosts.precut import put_together
+from memorag_integrations.engine import MemoRAG
+from memorag_integrations.hosts.precut import assemble_documents
 from memorag_integrations.index.index import Filters
+from memorag_integrations.retrieval.query import Mode
 from memorag_integrations.retrieval.reranking import Reranking
 
-from .adapters import as_embedder, as_reranker, to_documents, to_given, to_langchain
-from .living import LivingIndex
+from .adapters import as_embedder, as_reranker, to_documents, to_langchain_document, to_precut_passages
+from .live_index import LiveIndex
 
 
-class MemoRAGRetriever(LivingIndex):
+class MemoRAGRetriever(LiveIndex):
     """Memory-guided retrieval behind LangChain's retriever interface, and a `DocumentIndex` that may change.
 
     Every setting can be given at construction, and again for one call: `retriever.invoke(query, k=3)`.
@@ -105,7 +106,7 @@ class MemoRAGRetriever(LivingIndex):
             k, embedding, memory, reranker, show_progress, engine, **settings: As in `from_documents`.
         """
         memo = MemoRAG(memory, as_embedder(embedding), **{"reranker": as_reranker(reranker), **(engine or {})})
-        documents, passages = put_together(to_given(chunks, source_key))
+        documents, passages = assemble_documents(to_precut_passages(chunks, source_key))
         memo.memorize(documents, split=lambda document: passages[document.id], progress=show_progress)
         return cls(memo=memo, k=k, source_key=source_key, **settings)
 
@@ -204,7 +205,7 @@ class MemoRAGRetriever(LivingIndex):
         how = self._how(k=k, budget=budget, mode=mode, filters=filters, cutoff=cutoff, merge=merge)
         with set_config_context({"callbacks": run_manager.get_child()}) as traced:
             found = traced.run(self.memo.retrieve, query, **how)
-        return [to_langchain(evidence) for evidence in found]
+        return [to_langchain_document(evidence) for evidence in found]
 
     async def _aget_relevant_documents(
         self,
@@ -221,7 +222,7 @@ class MemoRAGRetriever(LivingIndex):
         how = self._how(k=k, budget=budget, mode=mode, filters=filters, cutoff=cutoff, merge=merge)
         with set_config_context({"callbacks": run_manager.get_child()}) as traced:
             found = await asyncio.create_task(self.memo.aretrieve(query, **how), context=traced)
-        return [to_langchain(evidence) for evidence in found]
+        return [to_langchain_document(evidence) for evidence in found]
 
     def _how(self, **call: Any) -> dict[str, Any]:
         how = {name: getattr(self, name) if value is None else value for name, value in call.items()}

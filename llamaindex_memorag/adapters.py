@@ -28,8 +28,8 @@ from memorag_integrations.contracts import Config, Embedder, Reranker
 from memorag_integrations.documents import GIVEN, Document, Passage
 from memorag_integrations.errors import InputError
 from memorag_integrations.evidence import Evidence
-from memorag_integrations.hosts.precut import Given
-from memorag_integrations.index.documents import Entry
+from memorag_integrations.hosts.precut import PrecutPassage
+from memorag_integrations.index.documents import IndexedDocument
 from memorag_integrations.retrieval.reranking import Reranking, scores_of
 from memorag_integrations.scores import Floats
 
@@ -135,7 +135,7 @@ def to_documents(documents: Iterable[BaseNode]) -> Iterable[Document]:
         )
 
 
-def to_given(nodes: Iterable[BaseNode]) -> list[Given]:
+def to_precut_passages(nodes: Iterable[BaseNode]) -> list[PrecutPassage]:
     """LlamaIndex nodes as passages that are kept whole."""
     given = []
     for node in nodes:
@@ -148,7 +148,7 @@ def to_given(nodes: Iterable[BaseNode]) -> list[Given]:
             data["text"] = ""
         before = node.relationships.get(NodeRelationship.PREVIOUS)
         given.append(
-            Given(
+            PrecutPassage(
                 node.node_id,
                 node.ref_doc_id or node.node_id,
                 node.get_content(metadata_mode=MetadataMode.NONE),
@@ -162,10 +162,10 @@ def to_given(nodes: Iterable[BaseNode]) -> list[Given]:
     return given
 
 
-def given_again(passage: Passage) -> Given:
-    """A node that was kept whole, as `to_given` made it."""
+def stored_precut_passage(passage: Passage) -> PrecutPassage:
+    """A node that was kept whole, as `to_precut_passages` made it."""
     follows = _link(passage, NodeRelationship.PREVIOUS).get("node_id")
-    return Given(
+    return PrecutPassage(
         passage.id,
         passage.document_id,
         passage.text,
@@ -177,7 +177,7 @@ def given_again(passage: Passage) -> Given:
     )
 
 
-def same_hash(entry: Entry, document: Document) -> bool:
+def same_hash(entry: IndexedDocument, document: Document) -> bool:
     """Whether a document that is there, or was when its nodes were cut, is this one by LlamaIndex's hash."""
     if entry.cut == GIVEN:
         digest = _link(entry.passages[0], NodeRelationship.SOURCE).get("hash")

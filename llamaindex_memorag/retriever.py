@@ -19,18 +19,19 @@ from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 
 from memorag_integrations.contracts import Embedder, MemoryModel, Reranker
 from memorag_integrations.corpus.state import Corpus
-from memorag_integrations.engine import MemoRAG, Mode, choose
+from memorag_integrations.engine import MemoRAG
 from memorag_integrations.errors import InputError
 from memorag_integrations.evidence import Evidence
-from memorag_integrations.hosts.precut import put_together
+from memorag_integrations.hosts.precut import assemble_documents
 from memorag_integrations.index.index import Filters
-from memorag_integrations.memories.recall_cache import CachedMemoryModel
+from memorag_integrations.retrieval.query import Mode
 from memorag_integrations.retrieval.reranking import Reranking
+from memorag_integrations.retrieval.selection import Selection
 from memorag_integrations.store.store import exists
 
-from .adapters import app_embed_model, as_embedder, as_reranker, to_documents, to_given, to_node
+from .adapters import app_embed_model, as_embedder, as_reranker, to_documents, to_node, to_precut_passages
 from .indexes import index_embed_model, index_nodes, index_vectors
-from .living import LivingIndex
+from .live_index import LiveIndex
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ FROM_APP = "app"
 """Stands for: the embedding model the app has set in `Settings`, or none."""
 
 
-class MemoRAGRetriever(LivingIndex, BaseRetriever):
+class MemoRAGRetriever(LiveIndex, BaseRetriever):
     """Memory-guided retrieval behind LlamaIndex's retriever interface, over a corpus that may change as an index does.
 
     Args:
@@ -69,7 +70,7 @@ class MemoRAGRetriever(LivingIndex, BaseRetriever):
         object_map: dict[str, Any] | None = None,
         verbose: bool = False,
     ) -> None:
-        choose(similarity_top_k, budget, cutoff)
+        Selection.of(similarity_top_k, budget, cutoff)
         self.memo = memo
         self._similarity_top_k = similarity_top_k
         self.budget = budget
@@ -87,7 +88,7 @@ class MemoRAGRetriever(LivingIndex, BaseRetriever):
 
     @similarity_top_k.setter
     def similarity_top_k(self, value: int | None) -> None:
-        choose(value, self.budget, self.cutoff)
+        Selection.of(value, self.budget, self.cutoff)
         self._similarity_top_k = value
 
     # ── from what the app has ─────────────────────────────────────────────────────────────────────────────────────
@@ -263,8 +264,7 @@ class MemoRAGRetriever(LivingIndex, BaseRetriever):
 
     def _get_prompt_modules(self) -> dict[str, PromptMixin]:
         """The memory's prompts are the retriever's under "memory:…", where it is one of `llamaindex_memorag`'s own."""
-        model = self.memo.memory_model
-        model = model.model if isinstance(model, CachedMemoryModel) else model
+        model = self.memo.memory_model.model
         return {"memory": model} if isinstance(model, PromptMixin) else {}
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
@@ -305,7 +305,7 @@ def _engine(
 
 
 def _memorize_nodes(memo: MemoRAG, nodes: Sequence[BaseNode], show_progress: bool) -> None:
-    documents, passages = put_together(to_given(nodes))
+    documents, passages = assemble_documents(to_precut_passages(nodes))
     memo.memorize(documents, split=lambda document: passages[document.id], progress=show_progress)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from .errors import InputError
+from .text.metadata import encode_metadata
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,8 @@ class Document:
     Args:
         text: The text. Lone surrogates and NUL characters are replaced one for one by U+FFFD when it is memorized.
         id: Unique within a corpus.
-        metadata: What JSON can hold. Never changed, and given back with every passage.
+        metadata: What JSON can hold, dates, sets and their like (`metadata`). Never changed, and given back with every
+            passage.
         host: What a host package needs to make its own objects of the passages; opaque to the engine, JSON only.
     """
 
@@ -120,27 +121,13 @@ def clean_text(text: str) -> str:
 
 
 def check_metadata(metadata: Mapping[str, Any], owner: str) -> Mapping[str, Any]:
-    """`metadata`, if JSON can hold it.
+    """`metadata`, if a store can hold it.
 
     Raises:
         InputError: With the key that cannot be stored.
     """
-    if not isinstance(metadata, Mapping):
-        raise InputError(f"The metadata of {owner} must be a mapping, found {type(metadata).__name__}.")
-    try:
-        json.dumps(dict(metadata), allow_nan=True)
-        return metadata
-    except (TypeError, ValueError, RecursionError):
-        pass
-    for key, value in metadata.items():
-        try:
-            json.dumps({key: value})
-        except (TypeError, ValueError, RecursionError):
-            raise InputError(
-                f"The metadata of {owner} must be what JSON can hold, but {key!r} is a {type(value).__name__}. "
-                f"Convert it first, for example with str(...)."
-            ) from None
-    raise InputError(f"The metadata of {owner} must be what JSON can hold.")
+    encode_metadata(metadata, owner)
+    return metadata
 
 
 def read_documents(source: str | Document | Iterable[str | Document]) -> Iterator[Document]:

@@ -1,59 +1,49 @@
-"""The line from documents to evidence, top to bottom: memorize → recall → retrieve."""
+"""`MemoRAG`: the public surface of the engine. What it does is told in `pipeline` (queries) and `live_corpus` (changes)."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import threading
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
-from dataclasses import replace
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, get_args
-
-import numpy as np
+from types import TracebackType
+from typing import Any, Self
 
 from . import registry
-from .answering import Answering
-from .answers.writer import Writer
-from .changing import Changing, Documents, off_loop
-from .clues import Recall, attributed, merge_recalls
+from .answers.writer import Answer, Writer, writer_for
+from .clues import Recall, Usage
 from .contracts import LLM, Embedder, MemoryModel, Progress, Reranker
-from .corpus.revise import Change, Split, with_text
+from .corpus import edits
+from .corpus.edits import Documents, Edit
+from .corpus.revise import Change, Split
 from .corpus.splitter import Splitter
-from .corpus.state import Corpus, Part
-from .documents import clean_text, read_documents
+from .corpus.state import Corpus
+from .documents import Document
+from .drivers import arun, in_thread_cancellable, run
 from .encoders.checked import CheckedEmbedder
 from .encoders.embedders import resolve_embedder
-from .errors import InputError
-from .evidence import Evidence, Signal
-from .index import learned_sparse as lexical
+from .evidence import Evidence
 from .index.index import Filters
+from .live_corpus import LiveCorpus
 from .llms.scheduling import UsageMeter
 from .memories.recall_cache import cached
-from .retrieval import fusion as fusing
-from .retrieval import per_clue_union as union
-from .retrieval.clue_search import MOST_WEIGHED, Searches, best
+from .pipeline import Method, Pipeline
 from .retrieval.fusion import Fusion
-from .retrieval.provenance import Ranking, Reasons
-from .retrieval.reranking import Reranking, arerank, rerank
-from .retrieval.selection import Selection, merge_neighbours, select
-from .scores import Floats, Scores
-from .store import store
+from .retrieval.multi_query import EachMode
+from .retrieval.provenance import Ranking
+from .retrieval.query import Mode, Query, question
+from .retrieval.reranking import Reranking
+from .retrieval.selection import Selection
+from .scores import Scores
+from .store import load as stored
+from .store.save import Settings
 from .text.terms import check_language
 
 logger = logging.getLogger(__name__)
 
-Mode = Literal["memorag", "plain", "bm25", "hybrid", "per-clue-union"]
-"""How to rank: memory-guided (the default); by vectors alone, by terms alone, or by both, without spreading or clues; or
-with the memory's clues as the original MemoRAG does (`union`)."""
 
-GUIDED = ("memorag", "per-clue-union")
-"""The modes that ask the memory."""
-
-
-class MemoRAG(Changing, Answering):
+class MemoRAG:
     """A memory over a corpus, and evidence by the clues it gives (Qian et al., MemoRAG, arXiv 2409.05591).
 
     Args:
@@ -91,28 +81,36 @@ class MemoRAG(Changing, Answering):
         shards: int = 8,
         clues: int = 10,
     ) -> None:
-        self.memory_model: MemoryModel = registry.memory_by_name(memory) if isinstance(memory, str) else memory
-        if not isinstance(self.memory_model, MemoryModel):
-            raise InputError(
-                f"memory must be a memory model (form, load, fingerprint, capacity, config) or one of "
-                f"{', '.join(sorted(registry.MEMORY_MODELS))}; found {type(memory).__name__}."
-            )
-        self.memory_model = cached(self.memory_model)
-        for name, value in (("shards", shards), ("clues", clues)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InputError(f"{name} must be a whole number of at least 1, found {value!r}.")
-        resolved = resolve_embedder(embedder)
-        self.embedder = None if resolved is None else CheckedEmbedder(resolved)
-        self.splitter = Splitter(passage_size)
-        self.language = check_language(language)
-        self.fusion = fusion or Fusion()
-        self.shards = shards
-        self.clues = clues
-        self.generator = generator
-        self.reranking = Reranking.of(reranker)
-        self.meter = UsageMeter()
-        self._corpus: Corpus | None = None
-        self._writing = threading.Lock()
+        model = cached(registry.memory_by_name(memory) if isinstance(memory, str) else memory)
+        checked = CheckedEmbedder.of(resolve_embedder(embedder))
+        settings = Settings(passage_size, check_language(language), fusion or Fusion(), shards, clues).checked()
+        self._compose(LiveCorpus(settings, model, checked, Splitter(passage_size)), generator, Reranking.of(reranker))
+
+    def _compose(self, live: LiveCorpus, generator: LLM | Writer | None, reranking: Reranking | None) -> None:
+        """Put the parts together; `load` and `open` do it again with what a store holds."""
+        self.live, self.generator, self.reranking, self.meter = live, generator, reranking, UsageMeter()
+        self.memory_model, self.embedder, self.splitter = live.memory_model, live.embedder, live.splitter
+        self.language, self.fusion = live.settings.language, live.settings.fusion
+        self.shards, self.clues = live.settings.shards, live.settings.clues
+        self.pipeline = Pipeline(
+            self.memory_model, self.embedder, reranking, self.fusion, self.shards, self.clues, self.meter
+        )
+
+    @classmethod
+    def _over(cls, live: LiveCorpus, generator: LLM | Writer | None, reranking: Reranking | None) -> Self:
+        """An engine over a corpus that a store held."""
+        memo = cls(live.memory_model, generator=generator)
+        memo._compose(live, generator, reranking)
+        return memo
+
+    @property
+    def corpus(self) -> Corpus:
+        """What was memorized.
+
+        Raises:
+            InputError: Where nothing was yet.
+        """
+        return self.live.current
 
     # ── documents → memory + index ────────────────────────────────────────────────────────────────────────────────
 
@@ -143,56 +141,124 @@ class MemoRAG(Changing, Answering):
         """
         if self.embedder is None:
             logger.info("No embedder: BM25 alone. Pass embedder= for dense scores beside it.")
-        folder = None if save_dir is None else store.check_target(Path(save_dir))
-        new = with_text(list(read_documents(documents)))
-        return self._change(lambda before: new, split, progress, cancel, folder)
+        return self.live.apply(edits.memorize(documents), split, progress, cancel, save_dir)
 
-    async def amemorize(
+    async def amemorize(self, documents: Documents, **how: Any) -> Change:
+        """`memorize` off the event loop. Cancelling the task ends the work and keeps the corpus there was."""
+        return await in_thread_cancellable(self.memorize, documents, **how)
+
+    def add(
         self,
         documents: Documents,
         *,
         split: Split | None = None,
-        save_dir: str | Path | None = None,
         progress: bool | Progress = True,
+        cancel: threading.Event | None = None,
     ) -> Change:
-        """`memorize` off the event loop. Cancelling the task ends the work and keeps the corpus there was."""
-        return await off_loop(self.memorize, documents, split=split, save_dir=save_dir, progress=progress)
-
-    @property
-    def corpus(self) -> Corpus:
-        """What was memorized.
+        """Take in new documents; those that are there are left as they are.
 
         Raises:
-            InputError: Where nothing was yet.
+            InputError: For an id that is there already (see `replace`, `upsert`), or no document with any text.
         """
-        if self._closed:
-            raise InputError("This corpus is closed. Load or open it again.")
-        if self._corpus is None:
-            raise InputError("Nothing is memorized yet. Call memorize(documents), or MemoRAG.load(folder).")
-        return self._corpus
+        return self.live.apply(edits.add(documents), split, progress, cancel)
+
+    def replace(
+        self,
+        documents: Documents,
+        *,
+        split: Split | None = None,
+        progress: bool | Progress = True,
+        cancel: threading.Event | None = None,
+    ) -> Change:
+        """Put new versions in the place of documents with the same ids.
+
+        Raises:
+            InputError: For an id that is not there, or a version without any text (see `delete`).
+        """
+        return self.live.apply(edits.replace(documents), split, progress, cancel)
+
+    def upsert(
+        self,
+        documents: Documents,
+        *,
+        split: Split | None = None,
+        progress: bool | Progress = True,
+        cancel: threading.Event | None = None,
+    ) -> Change:
+        """Put documents in the place of those with the same ids, and take in the others.
+
+        Raises:
+            InputError: For a new version without any text (see `delete`), or no document with any.
+        """
+        return self.live.apply(edits.upsert(documents), split, progress, cancel)
+
+    def delete(
+        self, ids: str | Iterable[str], *, progress: bool | Progress = True, cancel: threading.Event | None = None
+    ) -> Change:
+        """Take documents out.
+
+        Args:
+            ids: Of the documents.
+
+        Raises:
+            InputError: For an id that is not there; none is taken out then.
+        """
+        return self.live.apply(edits.delete(ids), None, progress, cancel)
+
+    def refresh(
+        self,
+        documents: Documents,
+        *,
+        split: Split | None = None,
+        progress: bool | Progress = True,
+        cancel: threading.Event | None = None,
+    ) -> Change:
+        """Make the corpus these documents: new ones are added, changed ones replaced, those not named deleted.
+
+        Raises:
+            InputError: Where no document holds any text (see `delete`).
+        """
+        return self.live.apply(edits.memorize(documents), split, progress, cancel)
+
+    def edit(
+        self,
+        edit: Edit,
+        *,
+        split: Split | None = None,
+        progress: bool | Progress = True,
+        cancel: threading.Event | None = None,
+    ) -> Change:
+        """Any change, whole: `edit` gets the corpus there is and gives the documents there shall be (`corpus.edits`)."""
+        return self.live.apply(edit, split, progress, cancel)
+
+    async def aadd(self, documents: Documents, **how: Any) -> Change:
+        """`add` off the event loop. Cancelling the task ends the work and keeps the corpus there was; so do all twins."""
+        return await in_thread_cancellable(self.add, documents, **how)
+
+    async def areplace(self, documents: Documents, **how: Any) -> Change:
+        return await in_thread_cancellable(self.replace, documents, **how)
+
+    async def aupsert(self, documents: Documents, **how: Any) -> Change:
+        return await in_thread_cancellable(self.upsert, documents, **how)
+
+    async def adelete(self, ids: str | Iterable[str], **how: Any) -> Change:
+        return await in_thread_cancellable(self.delete, ids, **how)
+
+    async def arefresh(self, documents: Documents, **how: Any) -> Change:
+        return await in_thread_cancellable(self.refresh, documents, **how)
+
+    def get(self, id: str) -> Document | None:
+        """The document with this id, or None. Its metadata is a copy."""
+        return self.live.get(id)
 
     # ── query → clues ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def recall(self, query: str, *, filters: Filters | None = None) -> Recall:
         """The memory's clues for `query`, best first; of several memories, those that weigh most beside the query."""
-        corpus, query = self.corpus, check_query(query)
-        [scores] = self._scores(corpus, [query], self._embed([query]), filters)
-        recall = self._recall(corpus, scores)
-        if len(recall.clues) <= self.clues or not (clues := to_search(recall)):
-            return replace(recall, clues=recall.clues[: self.clues])
-        vectors = with_query(scores, self._embed(clues))
-        return self._best(self._scores(corpus, [query, *clues], vectors, filters), recall)
+        return run(self.pipeline.recall(self.corpus, Query(query, filters=filters)))
 
     async def arecall(self, query: str, *, filters: Filters | None = None) -> Recall:
-        corpus, query = self.corpus, check_query(query)
-        vectors = await self._aembed([query])
-        [scores] = await asyncio.to_thread(self._scores, corpus, [query], vectors, filters)
-        recall = await self._arecall(corpus, scores)
-        if len(recall.clues) <= self.clues or not (clues := to_search(recall)):
-            return replace(recall, clues=recall.clues[: self.clues])
-        vectors = with_query(scores, await self._aembed(clues))
-        every = await asyncio.to_thread(self._scores, corpus, [query, *clues], vectors, filters)
-        return await asyncio.to_thread(self._best, every, recall)
+        return await arun(self.pipeline.recall(self.corpus, Query(query, filters=filters)))
 
     # ── query → clues → evidence ──────────────────────────────────────────────────────────────────────────────────
 
@@ -225,17 +291,8 @@ class MemoRAG(Changing, Answering):
                 where the mode takes no clues.
             RerankerError: Where the reranker fails, or answers with something else than scores.
         """
-        corpus, query, selection = self.corpus, check_query(query), choose(k, budget, cutoff)
-        self._check_mode(mode, recall)
-        vectors = None if mode == "bm25" else self._embed([query])
-        [scores] = self._scores(corpus, [query], vectors, filters)
-        if mode not in GUIDED:
-            return finish(corpus, rerank(self.reranking, baseline(scores, mode)), selection, merge)
-        recall, every = recall or self._recall(corpus, scores), [scores]
-        if clues := to_search(recall, mode):
-            vectors = with_query(scores, self._embed(clues))
-            every = self._scores(corpus, [query, *clues], vectors, filters)
-        return finish(corpus, rerank(self.reranking, self._fuse(every, recall, mode)), selection, merge)
+        asked, selection = Query(query, mode, filters, recall), Selection.of(k, budget, cutoff)
+        return run(self.pipeline.retrieve(self.corpus, asked, selection, merge))
 
     async def aretrieve(
         self,
@@ -250,127 +307,255 @@ class MemoRAG(Changing, Answering):
         recall: Recall | None = None,
     ) -> list[Evidence]:
         """`retrieve` off the event loop; an embedder or a memory with its own async calls is awaited."""
-        corpus, query, selection = self.corpus, check_query(query), choose(k, budget, cutoff)
-        self._check_mode(mode, recall)
-        vectors = None if mode == "bm25" else await self._aembed([query])
-        [scores] = await asyncio.to_thread(self._scores, corpus, [query], vectors, filters)
-        if mode not in GUIDED:
-            ranking = await arerank(self.reranking, await asyncio.to_thread(baseline, scores, mode))
-            return await asyncio.to_thread(finish, corpus, ranking, selection, merge)
-        recall, every = recall or await self._arecall(corpus, scores), [scores]
-        if clues := to_search(recall, mode):
-            vectors = with_query(scores, await self._aembed(clues))
-            every = await asyncio.to_thread(self._scores, corpus, [query, *clues], vectors, filters)
-        ranking = await arerank(self.reranking, await asyncio.to_thread(self._fuse, every, recall, mode))
-        return await asyncio.to_thread(finish, corpus, ranking, selection, merge)
+        asked, selection = Query(query, mode, filters, recall), Selection.of(k, budget, cutoff)
+        return await arun(self.pipeline.retrieve(self.corpus, asked, selection, merge))
 
-    # ── the steps ─────────────────────────────────────────────────────────────────────────────────────────────────
+    def retrieve_each(
+        self,
+        texts: Sequence[str],
+        k: int | None = None,
+        *,
+        budget: int | None = None,
+        mode: EachMode = "memorag",
+        filters: Filters | None = None,
+    ) -> list[Evidence]:
+        """The passages that bear on any of `texts`: the best of each in turn, then the second of each, and so on.
 
-    def _embed(self, texts: Sequence[str]) -> Floats | None:
-        return None if self.embedder is None else self.embedder.embed_queries(texts)
+        The memory is not asked, and a reranker does not read: there is no query.
 
-    async def _aembed(self, texts: Sequence[str]) -> Floats | None:
-        return None if self.embedder is None else await self.embedder.aembed_queries(texts)
+        Args:
+            texts: Clues or key points, at least one that is not blank.
+            k, budget: As in `retrieve`; 5 pieces where neither is given.
+            mode: "memorag" ranks for each text as `retrieve` does for a query without clues; "per-clue-union" by vectors
+                alone, as the original MemoRAG does.
+            filters: As in `retrieve`.
 
-    def _scores(
-        self, corpus: Corpus, texts: Sequence[str], vectors: Floats | None, filters: Filters | None
-    ) -> list[Scores]:
-        signals = lexical.join(corpus.index.signals(texts, vectors, filters), self.embedder)
-        return [fusing.activate(one, self.fusion) for one in signals]
+        Raises:
+            InputError: For no text, k or budget below 1, an unknown mode, a mode that needs an embedder.
+        """
+        return run(self.pipeline.retrieve_each(self.corpus, texts, Selection.of(k, budget), mode, filters))
 
-    def _recall(self, corpus: Corpus, scores: Scores) -> Recall:
-        parts = corpus.route(scores, self.shards, self.memory_model)
-        together = min(len(parts), getattr(self.memory_model, "together", 1))
-        if together <= 1:
-            return self._merge(scores, [_ask(part) for part in parts])
-        with ThreadPoolExecutor(together, thread_name_prefix="memorag-recall") as pool:
-            asked = [pool.submit(copy_context().run, _ask, part) for part in parts]
-            return self._merge(scores, [recall.result() for recall in asked])
+    async def aretrieve_each(
+        self,
+        texts: Sequence[str],
+        k: int | None = None,
+        *,
+        budget: int | None = None,
+        mode: EachMode = "memorag",
+        filters: Filters | None = None,
+    ) -> list[Evidence]:
+        """`retrieve_each` off the event loop."""
+        return await arun(self.pipeline.retrieve_each(self.corpus, texts, Selection.of(k, budget), mode, filters))
 
-    async def _arecall(self, corpus: Corpus, scores: Scores) -> Recall:
-        parts = await asyncio.to_thread(corpus.route, scores, self.shards, self.memory_model)
-        asked = [part.memory.arecall([scores.text], scores=[part.scores]) for part in parts]
-        recalls = zip(parts, await asyncio.gather(*asked), strict=True)
-        return self._merge(scores, [attributed(recall, part.documents) for part, [recall] in recalls])
+    # ── what stands behind the evidence ───────────────────────────────────────────────────────────────────────────
 
-    def _merge(self, scores: Scores, recalls: Sequence[Recall]) -> Recall:
-        most = self.clues if len(recalls) <= 1 else MOST_WEIGHED * self.clues
-        recall = merge_recalls(scores.text, recalls, most)
-        self.meter.add(recall.usage)
-        for warning in recall.warnings:
-            logger.warning(warning)
-        return recall
+    def scores(self, texts: Sequence[str], *, filters: Filters | None = None) -> list[Scores]:
+        """What the index says of each text: the scores of every candidate, all over the same candidates."""
+        return run(self.pipeline.scores(self.corpus, texts, filters))
 
-    def _fuse(self, every: Sequence[Scores], recall: Recall, mode: Mode) -> Ranking:
-        if mode == "per-clue-union":
-            return union.rank_union(every)
-        query = every[0]
-        leads = Searches.of(recall).leads(query, every[1:], recall, self.clues)
-        weights = [lead.weight for lead in leads]
-        fused = fusing.rank(query, leads, self.fusion)
-        return Ranking(fused, Reasons(query, [lead.clue for lead in leads], weights, best(recall, leads, self.clues)))
+    def rank(
+        self,
+        query: str,
+        *,
+        mode: Mode = "memorag",
+        filters: Filters | None = None,
+        recall: Recall | None = None,
+    ) -> Ranking:
+        """All candidates with the fused scores that `retrieve` selects by, and what speaks for each."""
+        return run(self.pipeline.rank(self.corpus, Query(query, mode, filters, recall)))
 
-    def _best(self, every: Sequence[Scores], recall: Recall) -> Recall:
-        leads = Searches.of(recall).leads(every[0], every[1:], recall, self.clues)
-        return best(recall, leads, self.clues)
+    # ── evidence → answer, texts → summary ────────────────────────────────────────────────────────────────────────
 
-    def _check_mode(self, mode: str, recall: Recall | None) -> None:
-        if mode not in get_args(Mode):
-            raise InputError(f"mode must be one of {', '.join(get_args(Mode))}; found {mode!r}.")
-        if mode in ("plain", "per-clue-union") and self.embedder is None:
-            raise InputError(f'mode "{mode}" ranks by vectors and needs an embedder. Pass one, or use mode="bm25".')
-        if recall is not None and mode not in GUIDED:
-            raise InputError(f'mode "{mode}" takes no clues. Leave recall out, or use one of {", ".join(GUIDED)}.')
+    @property
+    def writer(self) -> Writer:
+        """What writes: the generator, else the memory's own language model.
 
+        Raises:
+            InputError: Where there is neither.
+        """
+        return writer_for(self.generator, self.memory_model)
 
-def finish(corpus: Corpus, ranking: Ranking, selection: Selection, merge: bool) -> list[Evidence]:
-    """The selected evidence, its neighbours merged where asked for."""
-    reasons = ranking.reasons
-    if reasons.candidates.passages and not reasons.any:
-        logger.warning(
-            "No term of the query occurs in the corpus (is it in another language?), so the evidence is no better than "
-            "any other. An embedder finds by meaning: MemoRAG(embedder=…)."
-        )
-    evidence = select(ranking.fused, reasons, selection)
-    return merge_neighbours(evidence, corpus.texts) if merge else evidence
+    def answer(self, query: str, k: int | None = None, **how: Any) -> Answer:
+        """An answer to `query`, written from the evidence that `retrieve` finds; the arguments are those of `retrieve`.
 
+        Raises:
+            InputError: Without a language model, or without any evidence.
+            LLMError: What the model's provider said.
+        """
+        return run(self.pipeline.answer(self.corpus, self.writer, *question(query, k, **how)))
 
-def baseline(scores: Scores, mode: Mode) -> Ranking:
-    """The ranking by one signal, or by both, as they are."""
-    signals: dict[str, tuple[Signal, ...]] = {"plain": ("dense",), "bm25": ("bm25",), "hybrid": ("bm25", "dense")}
-    values = {"plain": scores.dense, "bm25": scores.bm25, "hybrid": scores.own}[mode]
-    fused = fusing.standardize(scores.bm25 if values is None else values).astype(np.float32)
-    return Ranking(fused, Reasons(scores, signals=signals[mode]))
+    async def aanswer(self, query: str, k: int | None = None, **how: Any) -> Answer:
+        return await arun(self.pipeline.answer(self.corpus, self.writer, *question(query, k, **how)))
 
+    def stream_answer(self, query: str, k: int | None = None, **how: Any) -> Iterator[str]:
+        """`answer` in pieces as it is written; what it costs is not reported by most providers, and not counted."""
+        writer = self.writer
+        return writer.stream(run(self.pipeline.answer_prompt(self.corpus, writer, *question(query, k, **how))))
 
-def to_search(recall: Recall, mode: Mode = "memorag") -> list[str]:
-    """Each clue's text once; none where the clues are the query's own scores' peaks, unless all are to be searched."""
-    if mode == "per-clue-union":
-        return union.searched(recall)
-    return Searches.of(recall).texts
+    async def astream_answer(self, query: str, k: int | None = None, **how: Any) -> AsyncIterator[str]:
+        writer = self.writer
+        prompt = await arun(self.pipeline.answer_prompt(self.corpus, writer, *question(query, k, **how)))
+        async for piece in writer.astream(prompt):
+            yield piece
 
+    def summarize(self, document_id: str | None = None, *, method: Method = "whole") -> Answer:
+        """A summary of one document, or of the whole corpus.
 
-def with_query(scores: Scores, vectors: Floats | None) -> Floats | None:
-    """The clues' vectors below the query's, which is known already."""
-    return None if vectors is None or scores.vector is None else np.vstack([scores.vector[None], vectors])
+        Args:
+            document_id: The document, or None for all.
+            method: "whole" has the language model read all of the text once: what is beyond its window in parts, side by
+                side, whose gists it then joins. "key-points" does as the original MemoRAG: the memory names key points,
+                evidence is retrieved for each, and the summary is written from both. It reads little, and depends on what
+                the memory holds of the text.
 
+        Raises:
+            InputError: Without a language model, for an unknown document or method, for a memory without key points.
+            LLMError: What the model's provider said, or that the memory named no key points.
+        """
+        return run(self.pipeline.summary(self.corpus, self.writer, document_id, method))
 
-def choose(k: int | None, budget: int | None, cutoff: float) -> Selection:
-    """k and budget as given; 5 pieces where neither is."""
-    return Selection(5 if k is None and budget is None else k, budget, cutoff)
+    async def asummarize(self, document_id: str | None = None, *, method: Method = "whole") -> Answer:
+        return await arun(self.pipeline.summary(self.corpus, self.writer, document_id, method))
 
+    def stream_summary(self, document_id: str | None = None, *, method: Method = "whole") -> Iterator[str]:
+        """`summarize` in pieces as it is written, once the parts are read or the key points recalled."""
+        writer = self.writer
+        return writer.stream(run(self.pipeline.summary_prompt(self.corpus, writer, document_id, method)))
 
-def check_query(query: str) -> str:
-    """The query as valid Unicode, without blanks around it.
+    async def astream_summary(self, document_id: str | None = None, *, method: Method = "whole") -> AsyncIterator[str]:
+        writer = self.writer
+        prompt = await arun(self.pipeline.summary_prompt(self.corpus, writer, document_id, method))
+        async for piece in writer.astream(prompt):
+            yield piece
 
-    Raises:
-        InputError: Where nothing is left, or it is no text.
-    """
-    if not isinstance(query, str) or not query.strip():
-        raise InputError(f"A query must be a text that is not blank, found {query!r}.")
-    return clean_text(query.strip())
+    @property
+    def usage(self) -> Usage:
+        """What all recalls, answers and summaries of this object cost together."""
+        return self.meter.total
 
+    # ── the store ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-def _ask(part: Part) -> Recall:
-    [recall] = part.memory.recall([part.scores.text], scores=[part.scores])
-    return attributed(recall, part.documents)
+    def save(self, folder: str | Path, *, wait: float = 30.0) -> None:
+        """Make the corpus the state of the store in `folder`; what is there already is not written again.
+
+        Args:
+            folder: Not there yet, empty, or a store.
+            wait: Seconds to wait for another process that writes to it.
+
+        Raises:
+            StoreError: Where the folder holds something that is not a store of ours, cannot be written, or was changed
+                by somebody else since this corpus was loaded from it; the store is what it was.
+        """
+        self.live.save(folder, wait)
+
+    async def asave(self, folder: str | Path, *, wait: float = 30.0) -> None:
+        await asyncio.to_thread(self.save, folder, wait=wait)
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        *,
+        embedder: str | Embedder | None = None,
+        memory: str | MemoryModel | None = None,
+        generator: LLM | Writer | None = None,
+        reranker: str | Reranker | Reranking | None = None,
+    ) -> Self:
+        """What a store holds, ready to be asked; nothing is encoded again.
+
+        Changes of it stay in RAM until they are saved; see `open` for a corpus that lives in its folder.
+
+        Args:
+            folder: The store.
+            embedder: The one it was made with, where only you can make it again (a host's model).
+            memory: Likewise the memory model.
+            generator, reranker: As in the constructor; stores do not keep them.
+
+        Raises:
+            StoreError: For a folder that is not a store, is damaged, is of a newer format, or needs what was not passed.
+            EmbedderError: For another embedder than the store's; the message names both.
+            MemoryModelError: Where a memory is not as it was written.
+        """
+        reranking = Reranking.of(reranker)
+        return cls._over(LiveCorpus.load(folder, embedder, memory), generator, reranking)
+
+    @classmethod
+    async def aload(cls, folder: str | Path, **how: Any) -> Self:
+        """`load` off the event loop."""
+        return await asyncio.to_thread(lambda: cls.load(folder, **how))
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | Path,
+        *,
+        embedder: str | Embedder | None = None,
+        memory: str | MemoryModel | None = None,
+        generator: LLM | Writer | None = None,
+        reranker: str | Reranker | Reranking | None = None,
+        wait: float = 30.0,
+        **settings: Any,
+    ) -> Self:
+        """A corpus that lives in a folder: each change is in the store, whole, when its call returns.
+
+        Several processes may have the same folder open and change it; each change is made to the state that the others
+        left. What they changed is seen after a change of one's own, or `reload`.
+
+        Args:
+            folder: A store, or where one is made.
+            embedder, memory: As in the constructor for a new store; for one that is there, as in `load`.
+            generator, reranker: As in the constructor.
+            wait: Seconds to wait for another process that is writing; 0 refuses at once.
+            **settings: Of the constructor. A store that is there has its own; others are refused.
+
+        Raises:
+            StoreError: As `load`; and later from each change, where another process writes for longer than `wait`.
+        """
+        reranking = Reranking.of(reranker)
+        new = lambda: cls("activation" if memory is None else memory, embedder, **settings).live  # noqa: E731
+        live = LiveCorpus.open(folder, embedder, memory, new=new, settings=settings, wait=wait)
+        return cls._over(live, generator, reranking)
+
+    @classmethod
+    async def aopen(cls, folder: str | Path, **how: Any) -> Self:
+        """`open` off the event loop."""
+        return await asyncio.to_thread(lambda: cls.open(folder, **how))
+
+    def reload(self) -> bool:
+        """Take over what others changed in the store since; True where they did. Reads what is new alone.
+
+        Raises:
+            InputError: Where there is no store behind this corpus, or changes in RAM would be lost.
+        """
+        return self.live.reload()
+
+    async def areload(self) -> bool:
+        return await asyncio.to_thread(self.reload)
+
+    def close(self) -> None:
+        """Let go of corpus and memories; everything was written when it changed. Closing twice does no harm."""
+        self.live.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @staticmethod
+    def needs_embedder(folder: str | Path) -> bool:
+        """Whether `load` has to be given the embedder: the store has vectors of a model that only its owner can make."""
+        return stored.needs_embedder(Path(folder))
+
+    def reuse(self, folder: str | Path) -> None:
+        """Take over the vectors and memories of a store, so that texts it holds are not encoded again by `memorize`.
+
+        What another embedder or memory model made is left where it is; where there is no store yet, nothing happens.
+        """
+        self.live.reuse(folder)
+
+    def info(self) -> dict[str, Any]:
+        """What is memorized and by which settings, for people and JSON."""
+        return self.live.info()

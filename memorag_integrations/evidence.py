@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .documents import Passage
+from .text.metadata import plain_metadata
 
 Signal = Literal["bm25", "dense", "neighbourhood", "memory", "reranker"]
 
@@ -76,4 +77,5 @@ class Evidence:
         }
 
     def to_json(self) -> dict[str, Any]:
-        return {"text": self.passage.text, "metadata": dict(self.passage.metadata), **self.provenance()}
+        """All of it as plain JSON; dates in ISO 8601, sets as lists."""
+        return {"text": self.passage.text, "metadata": plain_metadata(self.passage.metadata), **self.provenance()}

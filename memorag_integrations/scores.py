@@ -37,12 +37,14 @@ class Candidates:
         document: int32 [n], the number of each passage's document; equal numbers stand together.
         centre: float64 [n], the middle of each passage in its document, in characters; rising within a document.
         median_length: Of all the corpus's passages, in characters: the unit of distance in a text.
+        rows: [n], the place of each passage in its index, rising; None where the candidates are all its passages.
     """
 
     passages: Sequence[Passage]
     document: NDArray[np.int32]
     centre: NDArray[np.float64]
     median_length: float
+    rows: NDArray[np.intp] | None = None
 
     @cached_property
     def firsts(self) -> NDArray[np.intp]:
@@ -58,7 +60,11 @@ class Candidates:
     def take(self, rows: NDArray[np.intp]) -> Candidates:
         """Those at `rows`, which must rise."""
         return Candidates(
-            [self.passages[row] for row in rows], self.document[rows], self.centre[rows], self.median_length
+            [self.passages[row] for row in rows],
+            self.document[rows],
+            self.centre[rows],
+            self.median_length,
+            rows if self.rows is None else self.rows[rows],
         )
 
 
@@ -75,6 +81,8 @@ class Signals:
         terms: The text's terms that occur in the corpus, by number, with their idf.
         known_terms: Share of the text's terms that occur in the corpus, in [0, 1].
         vector: The text's own vector, float32 [dimension], or None.
+        corpus_bm25: BM25 of every passage of the corpus, float32 [N], where the candidates are those that this text
+            picked, so that clues may add others; None where they are all that may compete.
     """
 
     text: str
@@ -84,6 +92,7 @@ class Signals:
     terms: Mapping[int, float] = field(default_factory=dict)
     known_terms: float = 0.0
     vector: Floats | None = None
+    corpus_bm25: Floats | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +100,11 @@ class Scores(Signals):
     """Signals, and what fusion makes of them. Computed once a text; memories and the ranking read the same.
 
     Args:
-        own: float32 [n], how well each passage answers by itself: the signals on one scale, zero mean, unit deviation.
-        activation: float32 [n], how well its neighbourhood answers: `own` spread along each document.
+        local: float32 [n], local score: what each passage says by itself, as a z-score over the candidates.
+        activation: float32 [n], neighbourhood score: `local` spread along each document.
     """
 
-    own: Floats
+    local: Floats
     activation: Floats
 
     def of_documents(self, ids: Collection[str]) -> Scores:
@@ -111,6 +120,6 @@ class Scores(Signals):
             terms=self.terms,
             known_terms=self.known_terms,
             vector=self.vector,
-            own=self.own[rows],
+            local=self.local[rows],
             activation=self.activation[rows],
         )

@@ -52,7 +52,7 @@ def scores_of(query: str, of: Shard) -> Scores:
         np.array([p.centre for p in passages]),
         80.0,
     )
-    return Scores(text=query, candidates=candidates, bm25=bm25, own=own, activation=own)
+    return Scores(text=query, candidates=candidates, bm25=bm25, local=own, activation=own)
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,7 @@ def test_a_text_or_an_id_that_is_none_is_refused(arguments):
         Document(*arguments)
 
 
-@pytest.mark.parametrize("value", [object(), {1, 2}, b"x", {"deep": [object()]}])
+@pytest.mark.parametrize("value", [object(), {1, b"x"}, b"x", {"deep": [object()]}])
 def test_metadata_that_json_cannot_hold_is_refused_with_its_key(value):
     with pytest.raises(InputError, match="'bad'"):
         list(read_documents(Document("text", "id", {"good": 1, "bad": value})))

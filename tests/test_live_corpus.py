@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from memorag_integrations import Document, GistMemory, LLMMemory, MemoRAG
-from memorag_integrations.corpus.sharding import pack
+from memorag_integrations.corpus.sharding import plan_shards
 from memorag_integrations.errors import Cancelled, InputError, StoreError
 from memorag_integrations.store import maintenance as upkeep
 from memorag_integrations.store.sqlite import DATABASE, reading
@@ -118,7 +118,7 @@ async def test_refresh_makes_the_corpus_what_it_is_given(api, memo, documents):
         ("add", [Document("x", "new"), Document("x", "river")], "id 'river' already"),
         ("add", [Document("x", "a"), Document("y", "a")], "Ids must be unique"),
         ("add", "   ", "no document holds any text"),
-        ("add", Document("x", "a", {"at": {1, 2}}), "'at' is a set"),
+        ("add", Document("x", "a", {"at": object()}), "'at' is a object"),
         ("add", 5, "Expected documents"),
         ("replace", Document("x", "unknown"), "found 'unknown'. Nothing was changed"),
         ("replace", Document(" ", "river"), r"holds no text\. Use delete"),
@@ -129,7 +129,7 @@ async def test_refresh_makes_the_corpus_what_it_is_given(api, memo, documents):
         ("delete", "x" * 10_240, "found 'x{80}'"),
         ("replace", Document("x", "../../x"), r"found '\.\./\.\./x'"),
         ("replace", Document("", "river"), r"holds no text\. Use delete"),
-        ("replace", Document("x", "river", {"at": {1, 2}}), "'at' is a set"),
+        ("replace", Document("x", "river", {"at": 1j}), "'at' is a complex"),
         ("upsert", Document("", "river"), r"holds no text\. Use delete"),
         ("upsert", Document("x", "river", {"at": object()}), "'at' is a object"),
         ("refresh", Document("x", "river", {("a", "b"): 1}), r"\('a', 'b'\) is a int"),
@@ -240,7 +240,7 @@ def test_packs_keep_within_the_capacity_and_keep_every_document_once():
     before = []
     for turn in range(8):
         documents = {str(n): Document("w " * (5 + 7 * ((n + turn) % 9)), str(n)) for n in range(turn, 30 - turn)}
-        before = pack(documents, model, before)
+        before = plan_shards(documents, model, before)
         assert sorted(d.id for shard in before for d in shard.documents) == sorted(documents)
         assert all(documents[d.id] == d for shard in before for d in shard.documents)
         between = model.count(shard_separator())

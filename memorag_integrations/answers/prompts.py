@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ..contracts import LLM
 from ..documents import clean_text
 from ..errors import InputError, LLMError
+from ..llms.gate import PromptGate
 from ..llms.scheduling import UsageMeter, ask
 from ..prompts import Prompts, fence, prompts_for
 from ..prompts.languages import detect, reply_sentence
@@ -103,23 +104,32 @@ def condense(
     reply_tokens: int = 1024,
     language: str = "auto",
     prompts: Prompts | None = None,
-    together: int = 4,
+    gate: PromptGate | None = None,
     cancel: threading.Event | None = None,
     meter: UsageMeter | None = None,
 ) -> str:
     """`text`, or where it is longer than `room` tokens the gists of its parts, and of those again until they fit.
 
+    Args:
+        llm: Asked for the gists.
+        room: Tokens that the result may have.
+        reply_tokens: Most tokens of a gist.
+        language, prompts: As in `answer_prompt`.
+        gate: Admits prompts; None for a gate of four slots.
+        cancel: Ends the work when set.
+        meter: Is told what each gist cost.
+
     Raises:
         LLMError: What the provider said, or that the model does not shorten the text.
         Cancelled: When `cancel` was set.
     """
-    count = counter(llm)
+    count, gate = counter(llm), gate or PromptGate(4)
     text = clean_text(text)
     while (tokens := count(text)) > room:
         parts = [text[start:end] for start, end in fitting(text, count, max(64, room * 3 // 4))]
         words = max(40, room // (2 * len(parts)))
         chains = [[_over(part, "gist", language, prompts, words)] for part in parts]
-        answers = ask(llm, chains, max_tokens=reply_tokens, together=together, cancel=cancel)
+        answers = ask(llm, chains, max_tokens=reply_tokens, gate=gate, cancel=cancel)
         if meter is not None:
             for [completion] in answers:
                 meter.add(completion.usage)

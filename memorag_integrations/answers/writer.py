@@ -10,7 +10,9 @@ from ..clues import Completion, Usage
 from ..contracts import LLM
 from ..errors import InputError
 from ..evidence import Evidence
+from ..llms.gate import PromptGate
 from ..llms.scheduling import UsageMeter, aask, ask, check_llm, provider_errors
+from ..memories.recall_cache import CachedMemoryModel
 from ..prompts import Prompts
 from ..replies.clue_parsing import strip_thoughts
 from ..text.tokens import counter
@@ -51,6 +53,8 @@ class Writer:
         max_tokens: Most tokens of what is written.
         context_window: Tokens of prompt and reply together, where the model does not say.
         together: Most parts of a long text that are condensed at once.
+        gate: Admits all prompts but those whose reply is streamed: that of a memory, where both ask one language model.
+            None: `together` alone holds.
     """
 
     llm: LLM
@@ -59,6 +63,8 @@ class Writer:
     max_tokens: int = 1024
     context_window: int | None = None
     together: int = 4
+    gate: PromptGate | None = field(default=None, repr=False, compare=False)
+    _parts_gate: PromptGate = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_llm(self.llm)
@@ -66,6 +72,7 @@ class Writer:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InputError(f"{name} must be a whole number of at least 1, found {value!r}.")
+        object.__setattr__(self, "_parts_gate", self.gate or PromptGate(self.together))
 
     def answer_prompt(self, query: str, evidence: Sequence[Evidence]) -> tuple[str, Sequence[Evidence]]:
         """The prompt for an answer, and the evidence in it: as much, from the best down, as the window holds.
@@ -114,11 +121,13 @@ class Writer:
 
     def write(self, prompt: str, evidence: Sequence[Evidence] = (), usage: Usage | None = None) -> Answer:
         """The reply to a prompt of those above, from this evidence; `usage` is what was spent before."""
-        [[completion]] = ask(self.llm, [[prompt]], max_tokens=self.max_tokens, together=1)
+        gate = self.gate or PromptGate(1)
+        [[completion]] = ask(self.llm, [[prompt]], max_tokens=self.max_tokens, gate=gate)
         return _written(completion, evidence, usage)
 
     async def awrite(self, prompt: str, evidence: Sequence[Evidence] = (), usage: Usage | None = None) -> Answer:
-        [[completion]] = await aask(self.llm, [[prompt]], max_tokens=self.max_tokens, together=1)
+        gate = self.gate or PromptGate(1)
+        [[completion]] = await aask(self.llm, [[prompt]], max_tokens=self.max_tokens, gate=gate)
         return _written(completion, evidence, usage)
 
     def stream(self, prompt: str) -> Iterator[str]:
@@ -141,7 +150,7 @@ class Writer:
             reply_tokens=self.max_tokens,
             language=self.language,
             prompts=self.prompts,
-            together=self.together,
+            gate=self._parts_gate,
             meter=meter,
         )
         return short, meter.total
@@ -169,3 +178,19 @@ class Writer:
 
 def _written(completion: Completion, evidence: Sequence[Evidence] = (), usage: Usage | None = None) -> Answer:
     return Answer(strip_thoughts(completion.text)[0].strip(), evidence, completion.usage + (usage or Usage()))
+
+
+def writer_for(generator: LLM | Writer | None, model: CachedMemoryModel) -> Writer:
+    """What writes: the generator, else the language model of the memory model.
+
+    Raises:
+        InputError: Where there is neither.
+    """
+    if generator is None and model.llm is not None:
+        return Writer(model.llm, context_window=model.context_window, gate=model.gate)
+    if generator is None:
+        raise InputError(
+            "An answer needs a language model, and the memory has none of its own. Pass one: MemoRAG(generator=llm) "
+            "or load(…, generator=llm), or use retrieve(query) for the evidence alone."
+        )
+    return generator if isinstance(generator, Writer) else Writer(generator)

@@ -11,13 +11,13 @@ from typing import Any, get_args
 import click
 
 from .. import engine, registry
-from ..answering import Method
 from ..clues import Recall
 from ..contracts import LLM, MemoryModel
 from ..corpus.text_files import read_files
 from ..errors import MemoRAGError
 from ..evidence import Evidence
-from ..memories.activation import ActivationMemoryModel
+from ..pipeline import Method
+from ..retrieval.query import Mode
 from . import living
 from .options import json_option, model_option, store_option
 
@@ -133,7 +133,7 @@ def recall(query: str, store: Path, as_json: bool) -> None:
 @store_option
 @click.option("-k", type=int, help="Most pieces of evidence.  [default: 5, or as the budget allows]")
 @click.option("--budget", type=int, help="Most characters of evidence together.")
-@click.option("--mode", default="memorag", show_default=True, type=click.Choice(get_args(engine.Mode)))
+@click.option("--mode", default="memorag", show_default=True, type=click.Choice(get_args(Mode)))
 @click.option("--cutoff", default=0.0, show_default=True, help="Least score, 0 to 1.")
 @click.option("--merge", is_flag=True, help="Make one piece of evidence that touches in its text.")
 @json_option
@@ -142,7 +142,7 @@ def retrieve(
     store: Path,
     k: int | None,
     budget: int | None,
-    mode: engine.Mode,
+    mode: Mode,
     cutoff: float,
     merge: bool,
     as_json: bool,
@@ -271,7 +271,7 @@ def _language_model(model: str | None) -> LLM | None:
 
 def _with_writer(store: Path, model: str | None) -> engine.MemoRAG:
     memo = engine.MemoRAG.load(store, generator=_language_model(model))
-    if model is None and memo.generator is None and isinstance(memo.memory_model, ActivationMemoryModel):
+    if model is None and memo.generator is None and memo.memory_model.llm is None:
         raise click.UsageError("The store's memory has no language model of its own: say which writes, with --model.")
     return memo
 

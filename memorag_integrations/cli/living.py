@@ -14,7 +14,7 @@ from ..corpus.revise import Change
 from ..corpus.text_files import read_files
 from ..errors import InputError, StoreError
 from ..store import maintenance as upkeep
-from ..store.load import whole
+from ..store.load import intact
 from ..store.store import Store
 from .options import json_option, store_option
 
@@ -144,7 +144,7 @@ def _check_makers(store: Path) -> None:
     """Raises StoreError where there is no store, or only the caller's own code can make what a change of it needs."""
     meta = Store(store).meta()
     for part in ("embedder", "memory"):
-        with whole(store):
+        with intact(store):
             made_by = meta[part]
             if made_by is None or made_by["config"] is not None:
                 continue

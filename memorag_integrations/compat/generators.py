@@ -10,6 +10,7 @@ from typing import Any
 
 from ..clues import Completion, Usage
 from ..contracts import LLM
+from ..contracts.conformance import conforms
 from ..errors import InputError, LLMError
 from ..text.tokens import estimate_tokens
 
@@ -57,9 +58,9 @@ def as_llm(generator: object) -> LLM:
         InputError: For an object that writes nothing.
     """
     own = getattr(getattr(generator, "memory_model", None), "llm", None)
-    if isinstance(own, LLM):  # a Model or a Memory
+    if conforms(own, LLM):  # a Model or a Memory
         return own
-    if isinstance(generator, LLM):
+    if conforms(generator, LLM):
         return generator
     if callable(getattr(generator, "generate", None)):
         return GeneratingLLM(generator)

@@ -9,16 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from .. import engine
+from ..answers.key_points import key_points_of
 from ..answers.prompts import answer_prompt, fit
 from ..answers.writer import Writer
 from ..clues import Recall
 from ..contracts import LLM
 from ..corpus.splitter import Splitter
-from ..covering import key_points_of
 from ..documents import clean_text
 from ..errors import InputError, LLMError
 from ..evidence import Evidence
-from ..retrieval import per_clue_union as union
+from ..retrieval import per_clue_union
+from ..retrieval.query import check_query
 from ..text.tokens import counter
 from .arguments import Retrieval, as_document, check_count, check_prompt, check_switch
 from .generators import as_llm
@@ -92,7 +93,7 @@ class Pipeline:
             raise InputError(f"task_type must be one of {', '.join(TASKS)}; found {task_type!r}.")
         check_count(max_new_tokens=max_new_tokens)
         check_switch(reset_each_call=reset_each_call, use_memory_answer=use_memory_answer)
-        asked = "" if task_type == "summarize" else engine.check_query(query or "")
+        asked = "" if task_type == "summarize" else check_query(query or "")
         template = check_prompt(prompt_template, needs_query=task_type != "summarize")
         if reset_each_call:
             self.reset()
@@ -145,7 +146,7 @@ class Pipeline:
 
     def _evidence(self, query: str, recall: Recall) -> list[Evidence]:
         """For the query and its clues: of the union all there is, of ours as many pieces as that could hold."""
-        most = self.ret_hit * (1 + len(union.searched(recall)))
+        most = self.ret_hit * (1 + len(per_clue_union.searched(recall)))
         return self._hits(self.memo.retrieve(query, most, mode=self.retrieval, recall=recall))
 
     def _each(self, clues: Sequence[str]) -> list[Evidence]:

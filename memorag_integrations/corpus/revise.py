@@ -12,9 +12,9 @@ from ..contracts import Memory, MemoryModel, Progress
 from ..documents import GIVEN, Document, Passage, Shard, check_metadata, clean_text
 from ..encoders.checked import CheckedEmbedder
 from ..errors import Cancelled, InputError
-from ..index.documents import Entry, analyse
+from ..index.documents import IndexedDocument, analyse
 from ..scores import Floats
-from .sharding import pack
+from .sharding import plan_shards
 from .splitter import Splitter
 from .state import Corpus
 
@@ -50,7 +50,7 @@ class Change:
         return bool(self.added or self.replaced or self.deleted)
 
 
-class Depot(Protocol):
+class ArtifactCache(Protocol):
     """Where finished work is kept by content while a change is under way, so that a stop does not lose it."""
 
     def vectors(self, keys: Sequence[str]) -> Mapping[str, Floats]:
@@ -73,7 +73,7 @@ class Reviser:
         model: Forms memories.
         embedder: Encodes passages, or None for BM25 alone.
         language: ISO 639-1 code of the documents, or "auto".
-        depot: Where finished work is kept and found, or None.
+        cache: Where finished work is kept and found, or None.
         progress: Told of each step.
         cancel: Ends the work when set.
     """
@@ -82,12 +82,12 @@ class Reviser:
     model: MemoryModel
     embedder: CheckedEmbedder | None
     language: str
-    depot: Depot | None
+    cache: ArtifactCache | None
     progress: Progress
     cancel: threading.Event | None
 
     def revise(
-        self, before: Corpus, documents: Sequence[Document | Entry], split: Split | None
+        self, before: Corpus, documents: Sequence[Document | IndexedDocument], split: Split | None
     ) -> tuple[Corpus, Change]:
         """The corpus of these documents.
 
@@ -103,7 +103,7 @@ class Reviser:
         entries = self._entries(before, documents, split)
         fresh = [entry for id, entry in entries.items() if before.entries.get(id) is not entry]
         vectors, encoded = self._vectors(before, fresh)
-        shards = pack({id: entry.document for id, entry in entries.items()}, self.model, before.shards)
+        shards = plan_shards({id: entry.document for id, entry in entries.items()}, self.model, before.shards)
         memories, formed = self._memories(before, shards)
         if self.cancel is not None and self.cancel.is_set():
             raise Cancelled("Cancelled while memories were formed; the corpus is as it was before.")
@@ -121,11 +121,13 @@ class Reviser:
             reused=len(shards) - formed,
         )
 
-    def _entries(self, before: Corpus, documents: Sequence[Document | Entry], split: Split | None) -> dict[str, Entry]:
-        entries: dict[str, Entry | None] = {}
+    def _entries(
+        self, before: Corpus, documents: Sequence[Document | IndexedDocument], split: Split | None
+    ) -> dict[str, IndexedDocument]:
+        entries: dict[str, IndexedDocument | None] = {}
         cut: list[tuple[Document, str, Sequence[Passage]]] = []
         for document in documents:
-            if isinstance(document, Entry):
+            if isinstance(document, IndexedDocument):
                 entries[document.document.id] = document
                 continue
             old = before.entries.get(document.id)
@@ -148,18 +150,18 @@ class Reviser:
         new = {entry.document.id: entry for entry in analysed}
         return {id: new[id] if entry is None else entry for id, entry in entries.items()}
 
-    def _vectors(self, before: Corpus, fresh: Sequence[Entry]) -> tuple[Mapping[str, Floats], int]:
+    def _vectors(self, before: Corpus, fresh: Sequence[IndexedDocument]) -> tuple[Mapping[str, Floats], int]:
         """Vectors of all passages of new entries, by key, and how many of them the embedder had to make."""
         if self.embedder is None:
             return {}, 0
         texts = {key: passage.text for entry in fresh for key, passage in zip(entry.keys, entry.passages, strict=True)}
         found = dict(before.index.vectors_of(list(texts)))
-        if self.depot is not None:
-            found |= self.depot.vectors([key for key in texts if key not in found])
+        if self.cache is not None:
+            found |= self.cache.vectors([key for key in texts if key not in found])
         missing = {key: text for key, text in texts.items() if key not in found}
         already = self.embedder.encoded
         if missing:
-            arrived = None if self.depot is None else self.depot.keep_vectors
+            arrived = None if self.cache is None else self.cache.keep_vectors
             found |= self.embedder.embed_passages(missing, self.progress, self.cancel, arrived)
         return found, self.embedder.encoded - already
 
@@ -168,13 +170,13 @@ class Reviser:
         memories, formed = [], 0
         for done, shard in enumerate(shards, 1):
             memory = known.get(_key(shard))
-            if memory is None and self.depot is not None:
-                memory = self.depot.memory(shard)
+            if memory is None and self.cache is not None:
+                memory = self.cache.memory(shard)
             if memory is None:
                 memory = self.model.form(shard, progress=self.progress, cancel=self.cancel)
                 formed += 1
-                if self.depot is not None:
-                    self.depot.keep_memory(shard, memory)
+                if self.cache is not None:
+                    self.cache.keep_memory(shard, memory)
                 self.progress("forming memories", done, len(shards))
             memories.append(memory)
         return memories, formed

@@ -8,7 +8,7 @@ from ..contracts import MemoryModel
 from ..documents import Document, Shard
 
 
-def pack(documents: Mapping[str, Document], model: MemoryModel, before: Sequence[Shard] = ()) -> list[Shard]:
+def plan_shards(documents: Mapping[str, Document], model: MemoryModel, before: Sequence[Shard] = ()) -> list[Shard]:
     """A shard for each document; where the model has a capacity, as many documents in their order as fill it.
 
     A document larger than that is a shard by itself: the model splits it or refuses it, as its settings say.

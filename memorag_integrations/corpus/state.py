@@ -9,14 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..contracts import JoiningModel, Memory, MemoryModel
+from ..contracts import JoiningModel, Memory
 from ..documents import Document, Shard
-from ..index.documents import Entry
+from ..index.documents import IndexedDocument
 from ..index.index import Index
 from ..scores import Floats, Scores
 
 
-class Part(NamedTuple):
+class RoutedMemory(NamedTuple):
     """A memory to be asked, the documents it was formed over, and what the index says of the query about these."""
 
     memory: Memory
@@ -35,7 +35,7 @@ class Corpus:
         index: Over all passages.
     """
 
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, IndexedDocument]
     shards: Sequence[Shard]
     memories: Sequence[Memory]
     index: Index
@@ -69,7 +69,7 @@ class Corpus:
         """The memory over this very shard, or None."""
         return self._memory_of.get(id(shard))
 
-    def route(self, scores: Scores, most: int, model: MemoryModel) -> list[Part]:
+    def route(self, scores: Scores, most: int, model: JoiningModel) -> list[RoutedMemory]:
         """The memories worth asking, by the highest activation in their documents, each with its part of the scores.
 
         Args:
@@ -80,22 +80,20 @@ class Corpus:
         candidates = scores.candidates
         if not candidates.passages:
             return []
-        firsts, joins = candidates.firsts, isinstance(model, JoiningModel)
+        firsts = candidates.firsts
         best = np.maximum.reduceat(scores.activation, firsts)
         picked: dict[int, None] = {}
         for i in np.argsort(-best, kind="stable"):
             picked[self._shard_of[candidates.passages[firsts[i]].document_id]] = None
-            if len(picked) == most and not joins:
-                break
         ranked = list(picked)
         groups = self.joined(model, ranked, most)
         return [
-            Part(memory, ids, scores.of_documents(ids))
+            RoutedMemory(memory, ids, scores.of_documents(ids))
             for memory, numbers in groups
             for ids in [{document.id for number in numbers for document in self.shards[number].documents}]
         ]
 
-    def joined(self, model: MemoryModel, ranked: Sequence[int], most: int) -> list[tuple[Memory, Sequence[int]]]:
+    def joined(self, model: JoiningModel, ranked: Sequence[int], most: int) -> list[tuple[Memory, Sequence[int]]]:
         """Memories to be asked, the best first, and the shards of each.
 
         Args:
@@ -103,8 +101,6 @@ class Corpus:
             ranked: Numbers of shards, the best first.
             most: Memories, those that the model joins counting as one.
         """
-        if not isinstance(model, JoiningModel):
-            return [(self.memories[number], (number,)) for number in ranked[:most]]
         groups = model.groups([self.memories[number] for number in ranked], most)
         found: list[tuple[Memory, Sequence[int]]] = []
         for group in groups:

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from ..contracts import Embedder, LexicalEmbedder, Progress
+from ..contracts.conformance import conforms
 from ..documents import text_hash
 from ..errors import Cancelled, EmbedderError
 from ..scores import Floats, LexicalWeights
@@ -48,6 +49,11 @@ class CheckedEmbedder:
         self._asking = threading.Lock()
         self._fingerprint = expected
         self._verified = False
+
+    @classmethod
+    def of(cls, embedder: Embedder | None) -> CheckedEmbedder | None:
+        """The embedder, checked; None for none."""
+        return None if embedder is None else cls(embedder)
 
     @property
     def fingerprint(self) -> EmbedderFingerprint:
@@ -125,7 +131,7 @@ class CheckedEmbedder:
     @property
     def lexical(self) -> Literal["beside", "instead"] | None:
         """Where the embedder's lexical weights count; None where it has none."""
-        return self.embedder.lexical if isinstance(self.embedder, LexicalEmbedder) else None
+        return self.embedder.lexical if conforms(self.embedder, LexicalEmbedder) else None
 
     def lexical_passages(self, texts: Sequence[str]) -> list[LexicalWeights]:
         """The weights of passages. Those that came neither with their vectors nor out of a store are read again."""
@@ -157,7 +163,7 @@ class CheckedEmbedder:
     ) -> tuple[Floats, Sequence[LexicalWeights]]:
         """Checked vectors; and lexical weights, where the embedder has such, of the same pass."""
         weights: Sequence[LexicalWeights] = ()
-        if isinstance(self.embedder, LexicalEmbedder) and self.embedder.lexical is not None:
+        if conforms(self.embedder, LexicalEmbedder) and self.embedder.lexical is not None:
             vectors, weights = self.embedder.embed_lexical(texts)
             check_lexical(weights, len(texts), self.embedder.name)
         else:

@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import registry
 from ..contracts import Config, Embedder
+from ..contracts.conformance import conforms
 from ..errors import EmbedderError, InputError, MissingExtraError
 from ..scores import Floats
 from .bge_m3 import BGE_M3, BGEM3Embedder
@@ -196,7 +197,7 @@ def resolve_embedder(embedder: str | Embedder | None) -> Embedder | None:
         InputError: For anything else.
         MissingExtraError: Where the packages it needs are not installed.
     """
-    if embedder is None or (not isinstance(embedder, str | type) and isinstance(embedder, Embedder)):
+    if embedder is None or (not isinstance(embedder, str) and conforms(embedder, Embedder)):
         return embedder
     if not isinstance(embedder, str) or not embedder.strip():
         raise InputError(

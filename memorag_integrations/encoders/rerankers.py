@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from ..contracts import Reranker
+from ..contracts.conformance import conforms
 from ..errors import InputError
 from .flagembedding import M3, CrossEncoder, Preparing, check_extra, is_m3_folder, load_cross_encoder, load_m3
 
@@ -109,7 +110,7 @@ def resolve_reranker(reranker: str | Reranker) -> Reranker:
         InputError: For anything else.
         MissingExtraError: Where the packages it needs are not installed.
     """
-    if not isinstance(reranker, str | type) and isinstance(reranker, Reranker):
+    if not isinstance(reranker, str) and conforms(reranker, Reranker):
         return reranker
     if not isinstance(reranker, str) or not reranker.strip():
         raise InputError(

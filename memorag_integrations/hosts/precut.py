@@ -1,4 +1,4 @@
-"""Passages that a host has cut already: kept whole, and put together to the documents they are from."""
+"""Passages that a host has cut already: they are kept whole, and assembled to the documents that they were cut from."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ from typing import Any
 from ..documents import Document, Passage, clean_text
 
 JOIN = "\n"
+"""What stands between passages in a document whose offsets are unknown."""
+
 _SPARSE = 4
+"""A document text is laid out by offsets only while it is at most this many times as long as its passages."""
 
 
 @dataclass(frozen=True)
-class Given:
+class PrecutPassage:
     """One passage as a host has it.
 
     Args:
-        id: The host's own.
-        document_id: Of the document it was cut from.
-        text: Kept as it is, but for characters that are not valid Unicode.
+        id: The host's own id.
+        document_id: Id of the document that it was cut from.
+        text: The text. Characters that are not valid Unicode are replaced; nothing else changes.
         start, end: Character range in that document, or None where the host does not say.
         follows: Id of the passage before it in the document, where the host says.
-        metadata: The host's own, JSON only.
-        host: What the host needs to give its object back.
+        metadata: The host's own metadata, JSON only.
+        host: What the host needs to make its own object again.
     """
 
     id: str
@@ -36,60 +39,69 @@ class Given:
     host: Mapping[str, Any] | None = None
 
 
-def put_together(given: Iterable[Given]) -> tuple[list[Document], dict[str, list[Passage]]]:
-    """Documents, and each document's passages in the order of its text.
+def assemble_documents(passages: Iterable[PrecutPassage]) -> tuple[list[Document], dict[str, list[Passage]]]:
+    """Documents, and the passages of each document in the order of its text.
 
-    Neighbours are known by offset, else by `follows`, else by the order given. Where all offsets of a document are
-    known, its text holds every passage at its place, blank where no passage is; otherwise it is the passages' texts
-    one after another, and only their `centre` tells where they stand.
+    The order of passages follows their offsets, else their `follows` links, else the order given. Where all offsets of a
+    document are known, its text holds every passage at its place and blanks elsewhere. Otherwise the text is the passages'
+    texts one after another, and only `centre` tells where a passage stands.
     """
-    groups: dict[str, list[Given]] = {}
-    for piece in given:
-        groups.setdefault(piece.document_id, []).append(piece)
-    documents, passages = [], {}
-    for id, pieces in groups.items():
-        if all(piece.start is not None and piece.end is not None for piece in pieces):
-            pieces.sort(key=lambda piece: piece.start or 0)
+    groups: dict[str, list[PrecutPassage]] = {}
+    for passage in passages:
+        groups.setdefault(passage.document_id, []).append(passage)
+    documents, assembled = [], {}
+    for id, group in groups.items():
+        if all(passage.start is not None and passage.end is not None for passage in group):
+            group.sort(key=lambda passage: passage.start or 0)
         else:
-            pieces = _chained(pieces)
-        text, centres = _laid_out(pieces)
+            group = _in_order_of_links(group)
+        text, centres = _layout(group)
         documents.append(Document(text, id))
-        passages[id] = [
-            Passage(piece.id, id, clean_text(piece.text), piece.start, piece.end, centre, piece.metadata, piece.host)
-            for piece, centre in zip(pieces, centres, strict=True)
-            if piece.text.strip()
+        assembled[id] = [
+            Passage(
+                passage.id,
+                id,
+                clean_text(passage.text),
+                passage.start,
+                passage.end,
+                centre,
+                passage.metadata,
+                passage.host,
+            )
+            for passage, centre in zip(group, centres, strict=True)
+            if passage.text.strip()
         ]
-    return documents, passages
+    return documents, assembled
 
 
-def _laid_out(pieces: Sequence[Given]) -> tuple[str, list[float]]:
-    """The document's text and the middle of each passage in it."""
-    if all(piece.start is not None and piece.end == piece.start + len(piece.text) for piece in pieces):
-        size, known = max(piece.end or 0 for piece in pieces), sum(len(piece.text) for piece in pieces)
-        if size <= _SPARSE * known + 10_000:
-            text = [" "] * size
-            for piece in pieces:
-                text[piece.start : piece.end] = piece.text
-            return "".join(text), [((piece.start or 0) + (piece.end or 0)) / 2 for piece in pieces]
-    centres, at = [], 0
-    for piece in pieces:
-        centres.append(at + len(piece.text) / 2)
-        at += len(piece.text) + len(JOIN)
-    return JOIN.join(piece.text for piece in pieces), centres
+def _layout(group: Sequence[PrecutPassage]) -> tuple[str, list[float]]:
+    """The document's text, and the middle of each passage in it."""
+    if all(passage.start is not None and passage.end == passage.start + len(passage.text) for passage in group):
+        size, covered = max(passage.end or 0 for passage in group), sum(len(passage.text) for passage in group)
+        if size <= _SPARSE * covered + 10_000:
+            characters = [" "] * size
+            for passage in group:
+                characters[passage.start : passage.end] = passage.text
+            return "".join(characters), [((passage.start or 0) + (passage.end or 0)) / 2 for passage in group]
+    centres, offset = [], 0
+    for passage in group:
+        centres.append(offset + len(passage.text) / 2)
+        offset += len(passage.text) + len(JOIN)
+    return JOIN.join(passage.text for passage in group), centres
 
 
-def _chained(pieces: Sequence[Given]) -> list[Given]:
-    """Pieces in the order of their links, each chain where its head stood; without links as they were given."""
-    by_id = {piece.id: piece for piece in pieces}
-    after: dict[str, Given] = {}
-    for piece in pieces:
-        if piece.follows in by_id and piece.follows != piece.id:
-            after.setdefault(piece.follows, piece)
-    heads = [piece for piece in pieces if after.get(piece.follows or "") is not piece]
-    out: dict[str, Given] = {}
-    for head in [*heads, *pieces]:  # the second round reaches what stands in a ring of links
-        link: Given | None = head
-        while link is not None and link.id not in out:
-            out[link.id] = link
-            link = after.get(link.id)
-    return list(out.values())
+def _in_order_of_links(group: Sequence[PrecutPassage]) -> list[PrecutPassage]:
+    """Passages in the order of their links; each chain stands where its first passage stood."""
+    by_id = {passage.id: passage for passage in group}
+    successors: dict[str, PrecutPassage] = {}
+    for passage in group:
+        if passage.follows in by_id and passage.follows != passage.id:
+            successors.setdefault(passage.follows, passage)
+    heads = [passage for passage in group if successors.get(passage.follows or "") is not passage]
+    ordered: dict[str, PrecutPassage] = {}
+    for head in [*heads, *group]:  # the second round reaches passages whose links form a ring
+        link: PrecutPassage | None = head
+        while link is not None and link.id not in ordered:
+            ordered[link.id] = link
+            link = successors.get(link.id)
+    return list(ordered.values())

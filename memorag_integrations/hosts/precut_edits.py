@@ -1,7 +1,7 @@
-"""A host's own pieces in a corpus that is there: they join the documents they are from, and leave them.
+"""Edits of single passages that a host has cut itself.
 
-`MemoRAG.add` and its like change whole documents. A host also changes single passages that it cut itself; the document
-is then put together anew from all it has. And a host's index passes over what is not there, where the engine refuses it.
+`MemoRAG.add` and its like change whole documents. A host also inserts and removes single passages; the document is then
+assembled again from all passages it has. A host's index ignores ids that are not there, where the engine refuses them.
 """
 
 from __future__ import annotations
@@ -11,28 +11,29 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..changing import Changing, Documents, check_versions
 from ..contracts import Progress
+from ..corpus.edits import Documents, check_versions
 from ..corpus.revise import Change
 from ..corpus.state import Corpus
 from ..documents import GIVEN, Document, Passage, read_documents
+from ..engine import MemoRAG
 from ..errors import InputError
-from ..index.documents import Entry
-from .precut import Given, put_together
+from ..index.documents import IndexedDocument
+from .precut import PrecutPassage, assemble_documents
 
 logger = logging.getLogger(__name__)
 
-Back = Callable[[Passage], Given]
-"""The piece that a kept passage was made of."""
+ToPrecut = Callable[[Passage], PrecutPassage]
+"""Makes the `PrecutPassage` again that a stored passage was made of."""
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What was taken out.
+class Removal:
+    """What `remove_passages` removed.
 
     Args:
         documents, passages: Ids of those that were there.
-        change: What that did to the corpus.
+        change: The change of the corpus.
     """
 
     documents: Sequence[str]
@@ -41,173 +42,183 @@ class Taken:
 
 
 @dataclass
-class _Next:
-    """What the next state is made of, worked out anew where another process was faster.
+class _NextState:
+    """The state that an edit makes. It is computed again where another process changed the store meanwhile.
 
     Args:
-        documents: All of it, in its order.
-        passages: Of the documents that are put together.
-        taken_documents, taken_passages: Ids of what is not in it any more.
+        documents: All documents, in their order.
+        passages: Passages of the documents that are assembled again, by document id.
+        removed_documents, removed_passages: Ids of what is not in it any more.
     """
 
-    documents: list[Document | Entry] = field(default_factory=list)
+    documents: list[Document | IndexedDocument] = field(default_factory=list)
     passages: dict[str, list[Passage]] = field(default_factory=dict)
-    taken_documents: Sequence[str] = ()
-    taken_passages: Sequence[str] = ()
+    removed_documents: Sequence[str] = ()
+    removed_passages: Sequence[str] = ()
 
-    def cut(self, document: Document) -> Sequence[Passage]:
+    def split(self, document: Document) -> Sequence[Passage]:
         return self.passages[document.id]
 
 
-def put(
-    memo: Changing,
-    pieces: Iterable[Given],
-    back: Back,
+def insert_passages(
+    memo: MemoRAG,
+    passages: Iterable[PrecutPassage],
+    to_precut: ToPrecut,
     *,
     progress: bool | Progress = True,
     cancel: threading.Event | None = None,
 ) -> Change:
-    """Have pieces join the documents they are from. One whose id is there already takes that one's place, or moves to
-    another document where it is from another one now.
+    """Insert passages into their documents. A passage whose id is there already takes the old one's place, or moves to
+    another document where it belongs to another one now.
 
     Args:
         memo: The engine.
-        pieces: Whole passages of a host; those without any text are left out.
-        back: See `Back`.
+        passages: Whole passages of a host; those without any text are left out.
+        to_precut: See `ToPrecut`.
         progress, cancel: As in `MemoRAG.memorize`.
 
     Raises:
-        InputError: Where two pieces have one id, the new version of a piece holds no text, or a document was not given
-            in pieces and so cannot take one in.
+        InputError: Where two passages have one id, the new version of a passage holds no text, or the document was given
+            as a whole.
     """
-    every = list(pieces)
-    new = {piece.id: piece for piece in every if piece.text.strip()}
-    blank = [piece.id for piece in every if not piece.text.strip()]
-    if len(new) + len(blank) < len(every):
-        raise InputError("Two pieces have the same id. A node's or chunk's id must be unique in a corpus.")
-    state = _Next()
+    all_passages = list(passages)
+    new = {passage.id: passage for passage in all_passages if passage.text.strip()}
+    blank = [passage.id for passage in all_passages if not passage.text.strip()]
+    if len(new) + len(blank) < len(all_passages):
+        raise InputError("Two passages have the same id. A node's or chunk's id must be unique in a corpus.")
+    state = _NextState()
 
-    def wanted(before: Corpus) -> Sequence[Document | Entry]:
-        there = given_passages(before.entries)
+    def edit(corpus: Corpus) -> Sequence[Document | IndexedDocument]:
+        stored = precut_passages(corpus.entries)
         for id in blank:
-            if id in there:
+            if id in stored:
                 raise InputError(f"The new version of passage {id[:80]!r} holds no text. Delete it to take it out.")
         if blank:
-            logger.warning("%d of %d pieces hold no text and were left out.", len(blank), len(every))
-        _arrange(state, before, new, [id for id in new if id in there], back)
+            logger.warning("%d of %d passages hold no text and were left out.", len(blank), len(all_passages))
+        _assemble(state, corpus, new, [id for id in new if id in stored], to_precut)
         return state.documents
 
-    return memo._change(wanted, state.cut, progress, cancel)
+    return memo.edit(edit, split=state.split, progress=progress, cancel=cancel)
 
 
-def take_out(
-    memo: Changing,
+def remove_passages(
+    memo: MemoRAG,
     documents: Collection[str],
-    pieces: Collection[str],
-    back: Back,
+    passages: Collection[str],
+    to_precut: ToPrecut,
     *,
     whole: bool = True,
     progress: bool | Progress = True,
     cancel: threading.Event | None = None,
-) -> Taken:
-    """Take out documents and single pieces; what is not there is passed over. A document without pieces is gone.
+) -> Removal:
+    """Remove documents and single passages; ids that are not there are ignored. A document without passages is removed.
 
     Args:
         memo: The engine.
-        documents: Ids.
-        pieces: Ids of passages that a host gave.
-        back: See `Back`.
-        whole: Whether an id in `documents` may be of one that was given in pieces.
+        documents: Ids of documents.
+        passages: Ids of passages that a host has cut.
+        to_precut: See `ToPrecut`.
+        whole: Whether an id in `documents` may name a document whose passages a host has cut.
         progress, cancel: As in `MemoRAG.memorize`.
     """
-    state = _Next()
+    state = _NextState()
 
-    def wanted(before: Corpus) -> Sequence[Document | Entry]:
-        entries = before.entries
-        there = given_passages(entries) if pieces else {}
-        state.taken_documents = [id for id in documents if id in entries and (whole or entries[id].cut != GIVEN)]
-        state.taken_passages = [id for id in pieces if id in there]
-        _arrange(state, before, {}, state.taken_passages, back)
-        gone = set(state.taken_documents)
-        return [one for one in state.documents if _id(one) not in gone]
+    def edit(corpus: Corpus) -> Sequence[Document | IndexedDocument]:
+        entries = corpus.entries
+        stored = precut_passages(entries) if passages else {}
+        state.removed_documents = [id for id in documents if id in entries and (whole or entries[id].cut != GIVEN)]
+        state.removed_passages = [id for id in passages if id in stored]
+        _assemble(state, corpus, {}, state.removed_passages, to_precut)
+        removed = set(state.removed_documents)
+        return [document for document in state.documents if _id(document) not in removed]
 
-    change = memo._change(wanted, state.cut, progress, cancel)
-    return Taken(state.taken_documents, state.taken_passages, change)
+    change = memo.edit(edit, split=state.split, progress=progress, cancel=cancel)
+    return Removal(state.removed_documents, state.removed_passages, change)
 
 
-def renew(
-    memo: Changing,
+def refresh_passages(
+    memo: MemoRAG,
     documents: Documents,
-    same: Callable[[Entry, Document], bool],
+    same: Callable[[IndexedDocument, Document], bool],
     *,
     progress: bool | Progress = True,
     cancel: threading.Event | None = None,
 ) -> Change:
-    """Take in documents that are new and new versions of those that changed; none is taken out.
+    """Insert documents that are new and new versions of those that changed; none is removed.
 
     Args:
         memo: The engine.
-        documents: Those without any text are left out.
-        same: Whether a document that is there is not to be touched.
+        documents: Documents; those without any text are left out.
+        same: Whether a stored document equals a given one, so that it is left alone.
         progress, cancel: As in `MemoRAG.memorize`.
 
     Raises:
         InputError: Where the new version of a document holds no text.
     """
-    every = {document.id: document for document in read_documents(documents)}
+    by_id = {document.id: document for document in read_documents(documents)}
 
-    def wanted(before: Corpus) -> list[Document | Entry]:
-        entries = before.entries
-        new = {id: one for id, one in every.items() if id not in entries or not same(entries[id], one)}
-        check_versions(document for id, document in new.items() if id in entries)
-        added = [document for id, document in new.items() if id not in entries]
+    def edit(corpus: Corpus) -> list[Document | IndexedDocument]:
+        entries = corpus.entries
+        changed = {
+            id: document for id, document in by_id.items() if id not in entries or not same(entries[id], document)
+        }
+        check_versions(document for id, document in changed.items() if id in entries)
+        added = [document for id, document in changed.items() if id not in entries]
         filled = [document for document in added if document.text.strip()]
         if len(filled) < len(added):
             logger.warning("%d documents hold no text and were left out.", len(added) - len(filled))
-        return [*(new.get(id, entry) for id, entry in entries.items()), *filled]
+        return [*(changed.get(id, entry) for id, entry in entries.items()), *filled]
 
-    return memo._change(wanted, None, progress, cancel)
-
-
-def entries_of(memo: Changing) -> Mapping[str, Entry]:
-    """The documents there are; none where nothing was memorized yet. Raises InputError for a closed corpus."""
-    return {} if memo._corpus is None and not memo._closed else memo.corpus.entries
+    return memo.edit(edit, progress=progress, cancel=cancel)
 
 
-def given_passages(entries: Mapping[str, Entry]) -> dict[str, Passage]:
-    """The passages that a host cut itself, by id."""
-    return {p.id: p for entry in entries.values() if entry.cut == GIVEN for p in entry.passages}
+def current_documents(memo: MemoRAG) -> Mapping[str, IndexedDocument]:
+    """The documents of the corpus; none where nothing was memorized yet. Raises InputError for a closed corpus."""
+    return memo.live.state_or_empty.entries
 
 
-def _arrange(state: _Next, before: Corpus, new: Mapping[str, Given], leaving: Sequence[str], back: Back) -> None:
-    """`before` with new pieces in it, and without those that are leaving; only documents they touch are put together."""
-    out, targets = set(leaving), {piece.document_id: None for piece in new.values()}
+def precut_passages(entries: Mapping[str, IndexedDocument]) -> dict[str, Passage]:
+    """The passages that a host has cut, by id."""
+    return {passage.id: passage for entry in entries.values() if entry.cut == GIVEN for passage in entry.passages}
+
+
+def _assemble(
+    state: _NextState,
+    corpus: Corpus,
+    new: Mapping[str, PrecutPassage],
+    leaving: Sequence[str],
+    to_precut: ToPrecut,
+) -> None:
+    """Write into `state` the corpus with the new passages and without the leaving ones; only documents that an edit
+    touches are assembled again.
+    """
+    leaving_ids, targets = set(leaving), {passage.document_id: None for passage in new.values()}
     for id in targets:
-        if id in before.entries and before.entries[id].cut != GIVEN:
+        if id in corpus.entries and corpus.entries[id].cut != GIVEN:
             raise InputError(
-                f"Document {id[:80]!r} was given as a whole, and pieces of it cannot join it. Give its new version as a "
-                f"whole again, or delete it first."
+                f"Document {id[:80]!r} was given as a whole, and passages of it cannot be inserted. Give its new version "
+                f"as a whole again, or delete it first."
             )
-    kept, placed = set(), set()
-    pieces: list[Given] = []
-    for id, entry in before.entries.items():
-        touched = id in targets or (out and entry.cut == GIVEN and any(p.id in out for p in entry.passages))
-        if not touched:
-            kept.add(id)
+    untouched, replaced = set(), set()
+    passages: list[PrecutPassage] = []
+    for id, entry in corpus.entries.items():
+        loses = leaving_ids and entry.cut == GIVEN and any(passage.id in leaving_ids for passage in entry.passages)
+        if id not in targets and not loses:
+            untouched.add(id)
             continue
         for passage in entry.passages:
             successor = new.get(passage.id)
-            if passage.id not in out:
-                pieces.append(back(passage))
+            if passage.id not in leaving_ids:
+                passages.append(to_precut(passage))
             elif successor is not None and successor.document_id == id:
-                pieces.append(successor)
-                placed.add(passage.id)
-    pieces += [piece for id, piece in new.items() if id not in placed]
-    documents, state.passages = put_together(pieces)
-    made = {document.id: document for document in documents}
-    there = [entry if id in kept else made.pop(id, None) for id, entry in before.entries.items()]
-    state.documents = [*(one for one in there if one is not None), *made.values()]
+                passages.append(successor)
+                replaced.add(passage.id)
+    passages += [passage for id, passage in new.items() if id not in replaced]
+    documents, state.passages = assemble_documents(passages)
+    assembled = {document.id: document for document in documents}
+    stored = [entry if id in untouched else assembled.pop(id, None) for id, entry in corpus.entries.items()]
+    state.documents = [*(document for document in stored if document is not None), *assembled.values()]
 
 
-def _id(one: Document | Entry) -> str:
-    return one.document.id if isinstance(one, Entry) else one.id
+def _id(document: Document | IndexedDocument) -> str:
+    return document.document.id if isinstance(document, IndexedDocument) else document.id

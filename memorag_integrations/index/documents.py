@@ -14,7 +14,7 @@ from .bm25 import Row, Vocabulary
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
+class IndexedDocument:
     """One document, cut and analysed. It never changes: a changed document is another entry.
 
     Args:
@@ -41,7 +41,7 @@ def analyse(
     dense: bool,
     progress: Progress,
     cancel: threading.Event | None,
-) -> Iterator[Entry]:
+) -> Iterator[IndexedDocument]:
     """Entries of documents that are cut into passages: languages detected, terms taken.
 
     Args:
@@ -65,4 +65,4 @@ def analyse(
                     raise Cancelled("Cancelled while passages were indexed; the corpus is as it was before.")
                 progress("indexing terms", done, total)
         keys = tuple(text_hash(passage.text) for passage in passages) if dense else ()
-        yield Entry(document, name, code, tuple(passages), tuple(terms), keys)
+        yield IndexedDocument(document, name, code, tuple(passages), tuple(terms), keys)

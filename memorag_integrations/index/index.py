@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
 from ..scores import Candidates, Floats, Signals
 from ..text import terms as analysis
 from .bm25 import Row, TermIndex, Vocabulary
-from .documents import Entry
+from .documents import IndexedDocument
+from .filters import Filters as Filters
+from .filters import filter_predicate
 from .vectors import VectorIndex
-
-Filters = Mapping[str, Any] | Callable[[Mapping[str, Any]], bool]
-"""Which passages may compete: {key: value, or a list of allowed values} of their metadata, or a predicate over it."""
 
 EVERYTHING = 50_000
 """Passages up to which each is a candidate for every query; above it, the best of each signal pick documents."""
@@ -34,7 +31,9 @@ class Index:
         vectors: The vectors, in the same order; None for BM25 alone.
     """
 
-    def __init__(self, entries: Sequence[Entry], terms: TermIndex, vectors: VectorIndex | None = None) -> None:
+    def __init__(
+        self, entries: Sequence[IndexedDocument], terms: TermIndex, vectors: VectorIndex | None = None
+    ) -> None:
         self.entries = entries
         self.terms = terms
         self.vectors = vectors
@@ -55,7 +54,7 @@ class Index:
         """An index over nothing, with vectors to come or without."""
         return cls([], TermIndex.over([], Vocabulary()), VectorIndex(np.zeros((0, 0), np.float32)) if dense else None)
 
-    def derive(self, entries: Sequence[Entry], vectors: Mapping[str, Floats]) -> Index:
+    def derive(self, entries: Sequence[IndexedDocument], vectors: Mapping[str, Floats]) -> Index:
         """The state over these entries. What stands here already is taken over; the others must be numbered by this
         vocabulary.
 
@@ -97,23 +96,75 @@ class Index:
         return len(self.passages)
 
     def signals(self, texts: Sequence[str], vectors: Floats | None, filters: Filters | None = None) -> list[Signals]:
-        """What this index says of each text, all over the same candidates: whatever one of them picks.
+        """The signals of each text, all over the same candidates: the passages that any of the texts picks.
 
         Args:
-            texts: The query first, then whatever else searches for it (clues).
+            texts: A query, or several texts that are searched for side by side.
             vectors: float32 [len(texts), dimension] from the same embedder, or None for BM25 alone.
             filters: Which passages may compete.
         """
         known = [self._known_terms(text) for text in texts]
-        rows = self._pick([numbers for numbers, _ in known], vectors, filters)
-        candidates = self._everything if rows is None else self._everything.take(rows)
+        allowed = self._allowed(filters)
+        if self._all_compete(allowed):
+            return self._signals(texts, known, vectors, self._candidates(allowed))
+        if (
+            len(texts) > 1
+        ):  # BM25 of every passage for every text would be large: it is computed again for the candidates
+            corpus_bm25 = (self.terms.score(numbers) for numbers, _ in known)
+            return self._signals(texts, known, vectors, self._candidates(self._pick(corpus_bm25, vectors, allowed)))
+        bm25 = self.terms.score(known[0][0])
+        return self._signals(texts, known, vectors, self._candidates(self._pick([bm25], vectors, allowed)), bm25)
+
+    def more_signals(
+        self, query: Signals, texts: Sequence[str], vectors: Floats | None, filters: Filters | None = None
+    ) -> list[Signals]:
+        """The signals of a query and of its clues, all over the same candidates: the query's, and what the clues pick.
+
+        What is known of the query is not computed again.
+
+        Args:
+            query: The query's signals, of this index and with the same filters.
+            texts: The clues, at least one.
+            vectors: float32 [len(texts), dimension] from the same embedder, or None for BM25 alone.
+            filters: Which passages may compete.
+
+        Returns:
+            The query's signals, then those of each clue. The query's are the object that was passed where its candidates
+            are all that may compete.
+        """
+        if query.vector is None:
+            vectors = None
+        known = [self._known_terms(text) for text in texts]
+        allowed = None if len(self) <= EVERYTHING else self._allowed(filters)
+        if self._all_compete(allowed):
+            return [query, *self._signals(texts, known, vectors, query.candidates)]
+        corpus_bm25 = (self.terms.score(numbers) for numbers, _ in known)
+        rows = np.union1d(self._rows(query.candidates), self._pick(corpus_bm25, vectors, allowed))
+        candidates = self._candidates(rows)
+        return [self._widened(query, candidates), *self._signals(texts, known, vectors, candidates)]
+
+    def _signals(
+        self,
+        texts: Sequence[str],
+        known: Sequence[tuple[list[int], float]],
+        vectors: Floats | None,
+        candidates: Candidates,
+        corpus_bm25: Floats | None = None,
+    ) -> list[Signals]:
+        """The signals of each text over these candidates.
+
+        Args:
+            known: `_known_terms` of each text.
+            corpus_bm25: BM25 of every passage for the one text, where it was needed to pick the candidates.
+        """
+        rows = candidates.rows
         dense = None
         if self.vectors is not None and vectors is not None:
             dense = self.vectors.score(vectors, rows)
-        out = []
+        signals = []
         for i, (text, (numbers, share)) in enumerate(zip(texts, known, strict=True)):
-            bm25 = self.terms.score(numbers)
-            out.append(
+            bm25 = self.terms.score(numbers) if corpus_bm25 is None else corpus_bm25
+            signals.append(
                 Signals(
                     text=text,
                     candidates=candidates,
@@ -122,24 +173,55 @@ class Index:
                     terms=self.terms.idf(numbers),
                     known_terms=share,
                     vector=None if vectors is None else vectors[i],
+                    corpus_bm25=corpus_bm25,
                 )
             )
-        return out
+        return signals
+
+    def _widened(self, query: Signals, candidates: Candidates) -> Signals:
+        """A query's signals over more candidates; only the passages that are new are scored."""
+        rows, dense = self._rows(candidates), None
+        corpus_bm25 = query.corpus_bm25
+        if corpus_bm25 is None:
+            corpus_bm25 = self.terms.score(self._known_terms(query.text)[0])
+        if self.vectors is not None and query.vector is not None and query.dense is not None:
+            known = np.isin(rows, self._rows(query.candidates))
+            dense = np.empty(len(rows), dtype=np.float32)
+            dense[known] = query.dense
+            dense[~known] = self.vectors.score(query.vector[None], rows[~known])[0]
+        return Signals(
+            text=query.text,
+            candidates=candidates,
+            bm25=corpus_bm25[rows],
+            dense=dense,
+            terms=query.terms,
+            known_terms=query.known_terms,
+            vector=query.vector,
+            corpus_bm25=corpus_bm25,
+        )
 
     def _known_terms(self, text: str) -> tuple[list[int], float]:
+        """The numbers of a text's terms that occur in the corpus, and their share of its terms."""
         terms = analysis.query_terms(text, self.languages)
         numbers = self.terms.known(terms)
         return numbers, len(numbers) / len(terms) if terms else 0.0
 
+    def _candidates(self, rows: NDArray[np.intp] | None) -> Candidates:
+        return self._everything if rows is None else self._everything.take(rows)
+
+    def _rows(self, candidates: Candidates) -> NDArray[np.intp]:
+        return np.arange(len(self)) if candidates.rows is None else candidates.rows
+
+    def _all_compete(self, allowed: NDArray[np.intp] | None) -> bool:
+        """Whether every passage that may compete is a candidate for every text."""
+        return len(self) <= EVERYTHING or (allowed is not None and len(allowed) <= EVERYTHING)
+
     def _pick(
-        self, texts: Sequence[Sequence[int]], vectors: Floats | None, filters: Filters | None
-    ) -> NDArray[np.intp] | None:
-        """Rows of the candidates, rising; None for all."""
-        allowed = None if filters is None else self._allowed(filters)
-        if len(self) <= EVERYTHING or (allowed is not None and len(allowed) <= EVERYTHING):
-            return allowed
+        self, corpus_bm25: Iterable[Floats], vectors: Floats | None, allowed: NDArray[np.intp] | None
+    ) -> NDArray[np.intp]:
+        """Rows of the passages in the documents that the best of each signal are in, rising."""
         rows = np.arange(len(self)) if allowed is None else allowed
-        best = [rows[np.argsort(-self.terms.score(numbers)[rows], kind="stable")[:PICK]] for numbers in texts]
+        best = [rows[np.argsort(-bm25[rows], kind="stable")[:PICK]] for bm25 in corpus_bm25]
         if self.vectors is not None and vectors is not None:
             if allowed is None:
                 best += self.vectors.search(vectors, PICK)
@@ -148,19 +230,9 @@ class Index:
         picked = np.flatnonzero(np.isin(self._document, self._document[np.concatenate(best)]))
         return picked if allowed is None else np.intersect1d(picked, allowed)
 
-    def _allowed(self, filters: Filters) -> NDArray[np.intp]:
-        accept = filters if callable(filters) else _equality(filters)
+    def _allowed(self, filters: Filters | None) -> NDArray[np.intp] | None:
+        """Rows of the passages that may compete, rising; None for all."""
+        if filters is None:
+            return None
+        accept = filter_predicate(filters)
         return np.flatnonzero(np.array([bool(accept(passage.metadata)) for passage in self.passages], dtype=bool))
-
-
-def _equality(filters: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], bool]:
-    if not isinstance(filters, Mapping):
-        raise InputError(
-            f"filters must be a mapping from metadata keys to values, or a function of the metadata that says yes or "
-            f"no; found {type(filters).__name__}."
-        )
-    wanted = {
-        key: list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
-        for key, value in filters.items()
-    }
-    return lambda metadata: all(key in metadata and metadata[key] in values for key, values in wanted.items())

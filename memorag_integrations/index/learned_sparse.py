@@ -39,7 +39,7 @@ class LexicalMatrix:
 _matrices: WeakKeyDictionary[Candidates, LexicalMatrix] = WeakKeyDictionary()
 
 
-def join(signals: Sequence[Signals], embedder: CheckedEmbedder | None) -> list[Signals]:
+def add_lexical_scores(signals: Sequence[Signals], embedder: CheckedEmbedder | None) -> list[Signals]:
     """The signals with the embedder's lexical weights in them, where it has such and vectors take part.
 
     Beside BM25 the two are summed, each in units of its deviation over the candidates, so that none drowns the other.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -16,13 +17,13 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from ..clues import Completion, Usage
 from ..contracts import LLM
-from ..errors import Cancelled, InputError, LLMError, MemoRAGError
+from ..contracts.conformance import conforms, missing_members
+from ..errors import InputError, LLMError, MemoRAGError
+from .gate import POLL, PromptGate, Ticket, check_cancel
 
 Chain = Sequence[str]
 Arrived = Callable[[int, Completion], None]
 T = TypeVar("T")
-
-_POLL = 0.05
 
 
 @runtime_checkable
@@ -49,21 +50,26 @@ class UsageMeter:
 
 
 def check_llm(llm: object) -> LLM:
-    """`llm`, if it has the methods of the contract.
+    """`llm`, if it has the members of the contract.
 
     Raises:
-        InputError: Otherwise, naming the adapters.
+        InputError: Otherwise, naming what it lacks and the adapters.
     """
-    if isinstance(llm, LLM):
+    if conforms(llm, LLM):
         return llm
-    home = type(llm).__module__.partition(".")[0]
+    kind = llm if isinstance(llm, type) else type(llm)
     hint = {
         "llama_index": "Make the memory with llamaindex_memorag, or wrap it: llamaindex_memorag.LlamaIndexLLM(llm).",
         "transformers": "Wrap its folder or hub name: HuggingFaceLLM(path).",
-    }.get(home, "A LangChain chat model is wrapped by langchain_memorag.LangChainLLM(llm).")
+    }.get(
+        kind.__module__.partition(".")[0], "A LangChain chat model is wrapped by langchain_memorag.LangChainLLM(llm)."
+    )
+    if isinstance(llm, type):
+        hint = f"Pass an object of the class: {kind.__name__}(…)."
     raise InputError(
         f"Expected a language model with name, context_window, complete, stream, acomplete and astream "
-        f"(memorag_integrations.contracts.LLM), found {type(llm).__module__}.{type(llm).__qualname__}. {hint}"
+        f"(memorag_integrations.contracts.LLM), found {'the class ' if isinstance(llm, type) else ''}"
+        f"{kind.__module__}.{kind.__qualname__}, which lacks {', '.join(missing_members(llm, LLM))}. {hint}"
     )
 
 
@@ -87,7 +93,7 @@ def ask(
     chains: Sequence[Chain],
     *,
     max_tokens: int | None,
-    together: int,
+    gate: PromptGate,
     cancel: threading.Event | None = None,
     arrived: Arrived | None = None,
     batch: bool = False,
@@ -96,10 +102,11 @@ def ask(
 
     Args:
         llm: Asked once a prompt.
-        together: Most prompts under way at once.
+        gate: Admits prompts. A prompt holds its slot until the model is done with it, also where nobody waits any more.
         cancel: When set, no further prompt is sent and no answer waited for.
         arrived: Called with a chain's number and each of its completions as they come, one at a time.
-        batch: Whether a model that can (`BatchLLM`) gets `together` prompts in one pass; prompts that share no prefix.
+        batch: Whether a model that can (`BatchLLM`) gets as many prompts as the gate admits in one pass; for prompts
+            that share no prefix.
 
     Raises:
         Cancelled: When `cancel` was set.
@@ -112,18 +119,18 @@ def ask(
         if arrived is not None:
             arrived(chain, completion)
 
-    if batch and isinstance(llm, BatchLLM) and together > 1 and len(chains) > 1:
-        for rows in _rounds(chains, together):
+    if batch and gate.limit > 1 and len(chains) > 1 and conforms(llm, BatchLLM):
+        for rows in _rounds(chains, gate.limit):
             prompts = [chains[row][len(answers[row])] for row in rows]
-            completions = _waited(partial(_batch, llm, prompts, max_tokens), cancel)
+            completions = _waited(partial(_batch, llm, prompts, max_tokens), gate, len(rows), cancel)
             for row, completion in zip(rows, completions, strict=True):
                 keep(row, completion)
-    elif together == 1 or len(chains) == 1:
+    elif gate.limit == 1 or len(chains) == 1:
         for number, chain in enumerate(chains):
             for prompt in chain:
-                keep(number, _waited(partial(_one, llm, prompt, max_tokens), cancel))
+                keep(number, _waited(partial(_one, llm, prompt, max_tokens), gate, 1, cancel))
     else:
-        _ask_threads(llm, chains, max_tokens, together, cancel, keep)
+        _SideBySide(llm, chains, max_tokens, gate, cancel, keep).run()
     return answers
 
 
@@ -132,33 +139,42 @@ async def aask(
     chains: Sequence[Chain],
     *,
     max_tokens: int | None,
-    together: int,
+    gate: PromptGate,
     cancel: threading.Event | None = None,
 ) -> list[list[Completion]]:
     """`ask` with the model's own async call. Cancelling the task, too, ends what is under way."""
-    gate = asyncio.Semaphore(together)
+    turns = asyncio.Semaphore(gate.limit)  # not the gate: one call's prompts do not fill the line before another's
+    failed = False
 
     async def one(prompt: str) -> Completion:
-        async with gate:
-            with provider_errors(llm):
-                return _checked(llm, await llm.acomplete(prompt, max_tokens=max_tokens))
+        nonlocal failed
+        async with turns, gate.aheld(1, cancel):
+            if failed:  # of another chain, whose slot this prompt has got
+                raise asyncio.CancelledError
+            try:
+                with provider_errors(llm):
+                    return _checked(llm, await llm.acomplete(prompt, max_tokens=max_tokens))
+            except BaseException:
+                failed = True
+                raise
 
     async def chain_of(prompts: Chain) -> list[Completion]:
         return [await one(prompt) for prompt in prompts]
 
-    _check(cancel)
+    check_cancel(cancel)
     tasks = [asyncio.ensure_future(_as_coroutine(chain_of(chain))) for chain in chains]
     try:
         pending: set[asyncio.Future[list[Completion]]] = set(tasks)
         while pending:
             done, pending = await asyncio.wait(
-                pending, timeout=None if cancel is None else _POLL, return_when=asyncio.FIRST_EXCEPTION
+                pending, timeout=None if cancel is None else POLL, return_when=asyncio.FIRST_EXCEPTION
             )
-            _check(cancel)
-            for task in done:
+            check_cancel(cancel)
+            for task in sorted(done, key=lambda task: task.cancelled()):  # a failure before those it has cancelled
                 task.result()
         return [task.result() for task in tasks]
     finally:
+        failed = True
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -176,56 +192,104 @@ def _rounds(chains: Sequence[Chain], together: int) -> Iterator[list[int]]:
             yield rows[first : first + together]
 
 
-def _ask_threads(
-    llm: LLM,
-    chains: Sequence[Chain],
-    max_tokens: int | None,
-    together: int,
-    cancel: threading.Event | None,
-    keep: Arrived,
-) -> None:
-    """Chains on a pool of threads; completions are kept on the caller's."""
-    pool = ThreadPoolExecutor(min(together, len(chains)), thread_name_prefix="memorag-ask")
-    under_way: dict[Future[Completion], tuple[int, int]] = {}
+class _SideBySide:
+    """Chains on a pool of threads. The caller's thread alone waits at the gate, sends prompts and keeps completions: so
+    a failure or a cancel leaves unsent whatever has not been sent.
 
-    def send(chain: int, step: int) -> None:
-        if step < len(chains[chain]):
-            work = pool.submit(copy_context().run, _one, llm, chains[chain][step], max_tokens)
-            under_way[work] = (chain, step)
+    No more tickets are drawn than the gate has slots: calls that share a gate take turns.
+    """
 
+    def __init__(
+        self,
+        llm: LLM,
+        chains: Sequence[Chain],
+        max_tokens: int | None,
+        gate: PromptGate,
+        cancel: threading.Event | None,
+        keep: Arrived,
+    ) -> None:
+        self.llm, self.chains, self.max_tokens = llm, chains, max_tokens
+        self.gate, self.cancel, self.keep = gate, cancel, keep
+        self.ready = deque((number, 0) for number, chain in enumerate(chains) if chain)
+        self.tickets: dict[Future[None], Ticket] = {}
+        self.under_way: dict[Future[Completion], tuple[int, int]] = {}
+        self.failed = threading.Event()
+        self.pool = ThreadPoolExecutor(min(gate.limit, len(chains)), thread_name_prefix="memorag-ask")
+
+    def run(self) -> None:
+        try:
+            check_cancel(self.cancel)
+            while self.ready or self.under_way:
+                self._draw_tickets()
+                futures: list[Future[Any]] = [*self.tickets, *self.under_way]
+                done, _ = wait(futures, None if self.cancel is None else POLL, FIRST_COMPLETED)
+                self._take_completions([future for future in done if future in self.under_way])
+                check_cancel(self.cancel)
+                self._send([future for future in done if future in self.tickets])
+        finally:
+            for ticket in self.tickets.values():
+                ticket.release()
+            self.pool.shutdown(wait=False, cancel_futures=True)
+
+    def _draw_tickets(self) -> None:
+        while len(self.tickets) < min(len(self.ready), self.gate.limit - len(self.under_way)):
+            ticket = self.gate.ticket()
+            self.tickets[ticket.future] = ticket
+
+    def _take_completions(self, done: Sequence[Future[Any]]) -> None:
+        errors = []
+        for future in done:
+            chain, step = self.under_way.pop(future)
+            if (error := future.exception()) is not None:
+                errors.append(error)
+                continue
+            self.keep(chain, future.result())
+            if step + 1 < len(self.chains[chain]):
+                self.ready.appendleft((chain, step + 1))
+        if errors:
+            raise errors[0]
+
+    def _send(self, admitted: Sequence[Future[Any]]) -> None:
+        for future in admitted:
+            if self.failed.is_set():
+                return  # the failed prompt gave its slot to this one before its error was known here
+            chain, step = self.ready.popleft()
+            ticket = self.tickets.pop(future)
+            work = partial(_one, self.llm, self.chains[chain][step], self.max_tokens)
+            sent = self.pool.submit(copy_context().run, _then_release, work, ticket, self.failed)
+            self.under_way[sent] = (chain, step)
+
+
+def _then_release(work: Callable[[], T], ticket: Ticket, failed: threading.Event) -> T:
+    """The result of `work`. The slot is given back when it is done, and a failure is noted before that."""
     try:
-        for number in range(len(chains)):
-            send(number, 0)
-        while under_way:
-            done, _ = wait(under_way, None if cancel is None else _POLL, FIRST_COMPLETED)
-            failed: BaseException | None = None
-            for work in done:
-                chain, step = under_way.pop(work)
-                if (error := work.exception()) is not None:
-                    failed = failed or error
-                    continue
-                keep(chain, work.result())
-                send(chain, step + 1)
-            if failed is not None:
-                raise failed
-            _check(cancel)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _waited(work: Callable[[], T], cancel: threading.Event | None) -> T:
-    """The result of `work`; with a `cancel`, on a thread that is left behind when it is set."""
-    if cancel is None:
         return work()
-    _check(cancel)
+    except BaseException:
+        failed.set()
+        raise
+    finally:
+        ticket.release()
+
+
+def _waited(work: Callable[[], T], gate: PromptGate, slots: int, cancel: threading.Event | None) -> T:
+    """The result of `work`, sent when the gate admits it; with a `cancel`, on a thread that is left behind when it is set."""
+    if cancel is None:
+        with gate.held(slots):
+            return work()
+    ticket = gate.ticket(slots)
     pool = ThreadPoolExecutor(1, thread_name_prefix="memorag-ask")
+    sent = False
     try:
-        future = pool.submit(copy_context().run, work)
-        while not wait([future], _POLL).done:
-            _check(cancel)
+        ticket.wait(cancel)
+        future = pool.submit(copy_context().run, _then_release, work, ticket, threading.Event())
+        sent = True
+        while not wait([future], POLL).done:
+            check_cancel(cancel)
         return future.result()
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        if not sent:
+            ticket.release()
+        pool.shutdown(wait=False, cancel_futures=False)
 
 
 def _one(llm: LLM, prompt: str, max_tokens: int | None) -> Completion:
@@ -245,8 +309,3 @@ def _checked(llm: LLM, completion: object) -> Completion:
     if isinstance(completion, Completion) and isinstance(completion.text, str):
         return completion
     raise LLMError(f"{llm.name} answered with {type(completion).__name__} where a Completion of a str was expected.")
-
-
-def _check(cancel: threading.Event | None) -> None:
-    if cancel is not None and cancel.is_set():
-        raise Cancelled("Cancelled while a language model was asked; the memory is what it was.")

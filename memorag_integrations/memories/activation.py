@@ -6,23 +6,23 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
 from ..clues import Clue, Grounding, Recall
-from ..contracts import Config, Memory, MemoryModel, Progress
+from ..contracts import Config, Progress
 from ..documents import Shard
-from ..errors import Cancelled, InputError
+from ..errors import InputError
 from ..scores import Floats, Scores
 from ..text.sentences import sentences
+from .base import BaseMemory, BaseMemoryModel, check_not_cancelled
 from .files import broken, read_memory, write_memory
 
 _CHARACTERS_PER_TOKEN = 4
 
 
 @dataclass(frozen=True)
-class ActivationMemoryModel(MemoryModel):
+class ActivationMemoryModel(BaseMemoryModel):
     """Settings of the embedded memory.
 
     The scores of a query, spread along the text, rise where the text speaks of what was asked, though no passage there
@@ -35,7 +35,6 @@ class ActivationMemoryModel(MemoryModel):
     """
 
     clues: int = 5
-    reads_scores: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.clues < 1:
@@ -49,20 +48,10 @@ class ActivationMemoryModel(MemoryModel):
     def fingerprint(self) -> str:
         return "activation-1"
 
-    @property
-    def capacity(self) -> int | None:
-        return None
-
     def count_tokens(self, text: str) -> int:
         return len(text) // _CHARACTERS_PER_TOKEN
 
-    def form(
-        self, shard: Shard, *, progress: Progress | None = None, cancel: threading.Event | None = None
-    ) -> ActivationMemory:
-        if cancel is not None and cancel.is_set():
-            raise Cancelled("Cancelled before the memory was formed.")
-        if not shard.text.strip():
-            raise InputError("A memory needs a text to be formed over; this shard's is blank.")
+    def read(self, shard: Shard, text: str, progress: Progress, cancel: threading.Event | None) -> ActivationMemory:
         return ActivationMemory(self, shard.content_hash, len(shard.text))
 
     def load(self, path: Path, shard: Shard) -> ActivationMemory:
@@ -74,7 +63,7 @@ class ActivationMemoryModel(MemoryModel):
 
 
 @dataclass(frozen=True)
-class ActivationMemory(Memory):
+class ActivationMemory(BaseMemory):
     """Over one shard: nothing but a name, since the index holds what it reads."""
 
     model: ActivationMemoryModel
@@ -92,8 +81,7 @@ class ActivationMemory(Memory):
     def recall(
         self, queries: Sequence[str], *, scores: Sequence[Scores], cancel: threading.Event | None = None
     ) -> list[Recall]:
-        if cancel is not None and cancel.is_set():
-            raise Cancelled("Cancelled before the memory was asked.")
+        check_not_cancelled(cancel, "the memory was asked")
         return [
             Recall(query, tuple(self._clues(scored)), fuse=False) for query, scored in zip(queries, scores, strict=True)
         ]
@@ -107,6 +95,9 @@ class ActivationMemory(Memory):
                 place = Grounding(passage.document_id, passage.start + start, passage.start + end, 1.0)
             confidence = 1 / (1 + float(np.exp(-_strength(scores)[row])))
             yield Clue(passage.text[start:end], "span", place, confidence)
+
+    def recall_key(self, query: str, scores: Scores | None) -> None:
+        """None: to look at the scores costs less than to hash them."""
 
     def save(self, path: Path) -> None:
         write_memory(path, self.model.fingerprint, self.content, {"characters": self.characters})
@@ -127,7 +118,7 @@ def peaks(scores: Scores, most: int) -> list[int]:
 
 def _strength(scores: Scores) -> Floats:
     """By itself or by its neighbourhood, as in the ranking: spread alone, a single hit's peak may be the passage beside."""
-    return np.maximum(scores.own, scores.activation)
+    return np.maximum(scores.local, scores.activation)
 
 
 def sharpest_span(text: str, query: str) -> tuple[int, int]:

@@ -19,8 +19,8 @@ from ..beacon.layout import Layout, check_reach, reach
 from ..beacon.size import Shape
 from ..contracts import Config, Progress
 from ..decoding.branches import Entries
-from ..documents import Shard, clean_text
-from ..errors import Cancelled, InputError, MemoryModelError
+from ..documents import Shard
+from ..errors import Cancelled, MemoryModelError
 from .beacon_formed import FormedBeaconMemory
 from .kv_model import CheckpointMemoryModel
 
@@ -130,23 +130,17 @@ class BeaconMemory(CheckpointMemoryModel):
         """Tokens of one shard, room for prompts and replies taken off."""
         return max(1, self.reach - HEADROOM - TEMPLATE)
 
-    def form(
-        self, shard: Shard, *, progress: Progress | None = None, cancel: threading.Event | None = None
-    ) -> FormedBeaconMemory:
+    def read(self, shard: Shard, text: str, progress: Progress, cancel: threading.Event | None) -> FormedBeaconMemory:
         """Read the shard's text once, window by window. Progress is in tokens, once a window.
 
         Raises:
-            InputError: For a blank text, or one beyond the checkpoint's reach at this ratio, which is said before the
+            InputError: For a text beyond the checkpoint's reach at this ratio, which is said before the
                 weights load.
             MemoryModelError: Where the checkpoint cannot be used, or the device has no room.
             Cancelled: Between two windows; nothing is left behind.
         """
-        if cancel is not None and cancel.is_set():
-            raise Cancelled("Cancelled before the memory was formed.")
-        if not shard.text.strip():
-            raise InputError("A memory needs a text to be formed over; this shard's is blank.")
         shape = self.shape  # Says what is wrong with the configuration before the tokenizer trips over it.
-        ids = self.chat.reading(self.texts.read(self.chat.plain(clean_text(shard.text))), self.texts.acknowledgement)
+        ids = self.chat.reading(self.texts.read(self.chat.plain(text)), self.texts.acknowledgement)
         settings = self.checkpoint.settings
         layout = Layout.new(settings.window, self.ratios, settings.mix)
         check_reach(layout, len(ids) + HEADROOM, shape.max_positions)
@@ -170,14 +164,12 @@ class BeaconMemory(CheckpointMemoryModel):
         decoder: BeaconDecoder,
         state: BeaconState,
         ids: list[int],
-        progress: Progress | None,
+        progress: Progress,
         cancel: threading.Event | None,
     ) -> None:
-        if progress is not None:
-            progress("memorizing", 0, len(ids))
+        progress("memorizing", 0, len(ids))
         for _ in decoder.passes(state, torch.tensor([ids])):
-            if progress is not None:
-                progress("memorizing", state.layout.tokens, len(ids))
+            progress("memorizing", state.layout.tokens, len(ids))
             if cancel is not None and cancel.is_set():
                 raise Cancelled("Cancelled while the memory was formed; nothing of it was kept.")
 

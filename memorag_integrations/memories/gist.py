@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from ..contracts import Memory, Progress
 from ..documents import Shard, clean_text, text_hash
-from ..errors import Cancelled, InputError, MemoryModelError
+from ..errors import InputError, MemoryModelError
 from ..prompts import prompts_for
 from ..prompts.languages import detect, reply_sentence
 from ..text.chunking import Range, fitting, stretches
@@ -108,22 +108,15 @@ class GistMemory(AskingModel):
         members = tuple(memory for memory in memories if isinstance(memory, GistShardMemory))
         return JoinedGists.over(self, members)
 
-    def form(
-        self, shard: Shard, *, progress: Progress | None = None, cancel: threading.Event | None = None
-    ) -> GistShardMemory:
+    def read(self, shard: Shard, text: str, progress: Progress, cancel: threading.Event | None) -> GistShardMemory:
         """Ask for the gist of every stretch that `folder` does not hold yet.
 
         Raises:
-            InputError: For a blank text, or an unknown window.
+            InputError: For an unknown window.
             LLMError: What the provider said; the gists that had come are kept.
             MemoryModelError: Where `folder` cannot be written to.
             Cancelled: When `cancel` was set; likewise.
         """
-        if cancel is not None and cancel.is_set():
-            raise Cancelled("Cancelled before the memory was formed.")
-        text = clean_text(shard.text)
-        if not text.strip():
-            raise InputError("A memory needs a text to be formed over; this shard's is blank.")
         language = detect(text) if self.language == "auto" else self.language
         prompts = self.prompts or prompts_for(language)
         spoken = reply_sentence(prompts, language)

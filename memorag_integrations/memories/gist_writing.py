@@ -35,7 +35,7 @@ class Writing:
     model: GistMemory
     template: str
     spoken: str
-    progress: Progress | None
+    progress: Progress
     cancel: threading.Event | None
 
     def gists(self, texts: Sequence[str], stage: str) -> tuple[list[str], int]:
@@ -62,8 +62,15 @@ class Writing:
         if missing:
             model = self.model
             chains = [[self._prompt(texts[i])] for i in missing]
-            limits = {"max_tokens": model.reply_tokens, "together": model.together}
-            ask(model.llm, chains, cancel=self.cancel, arrived=keep, batch=True, **limits)
+            ask(
+                model.llm,
+                chains,
+                max_tokens=model.reply_tokens,
+                gate=model.gate,
+                cancel=self.cancel,
+                arrived=keep,
+                batch=True,
+            )
         lost = sum(gist is None for gist in gists)
         return [gist or self._lead(text) for gist, text in zip(gists, texts, strict=True)], lost
 
@@ -78,8 +85,7 @@ class Writing:
         return " ".join(clean_text(text)[: _CHARACTERS_PER_WORD * self.model.words].split())
 
     def _report(self, stage: str, done: int, total: int) -> None:
-        if self.progress is not None:
-            self.progress(stage, done, total)
+        self.progress(stage, done, total)
 
 
 def _stored(file: Path) -> str | None:

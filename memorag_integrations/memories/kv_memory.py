@@ -5,13 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
 from ..clues import Completion, Recall, Usage, merge_recalls
-from ..contracts import Memory
 from ..decoding.branches import Entries
 from ..decoding.generation import Branching, Sampling, Transcript, write
 from ..decoding.quantised import bytes_of
@@ -21,6 +20,7 @@ from ..replies.clue_parsing import Reply, parse_list, parse_text
 from ..scores import Scores
 from ..text.chunking import Range
 from ..text.grounding import Grounder
+from .base import BaseMemory
 from .clue_placement import placed_clues, say_if_empty
 from .kv_model import CheckpointMemoryModel
 from .prompt_memory import check_queries
@@ -52,7 +52,7 @@ class Part:
     tokens: int
 
 
-class PromptedMemory(Memory):
+class PromptedMemory(BaseMemory):
     """What the memories of our own checkpoints share. Their tensors are only ever read, so several threads may ask.
 
     A subclass is a frozen dataclass that says how branches go on from a part.
@@ -98,6 +98,11 @@ class PromptedMemory(Memory):
         if len(of_parts) == 1:
             return of_parts[0]
         return [_joined(query, found) for query, *found in zip(queries, *of_parts, strict=True)]
+
+    def recall_key(self, query: str, scores: Scores | None) -> Hashable:
+        """The settings that shape prompts and replies; they can be changed on a model in use."""
+        model = self.model
+        return model.texts, model.settled_sampling, model.draft_answer
 
     def answer(
         self, question: str, *, sampling: Sampling | None = None, cancel: threading.Event | None = None

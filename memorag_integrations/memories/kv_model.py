@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import torch
 
 from ..beacon.size import free_bytes
-from ..contracts import LLM, MemoryModel
+from ..contracts import LLM
 from ..decoding.chat import Chat, load_chat, tokenizer_fingerprint
 from ..decoding.checkpoint import Checkpoint, pick_device, pick_dtype
 from ..decoding.generation import Sampling
@@ -24,11 +24,12 @@ from ..documents import Shard, clean_text
 from ..errors import InputError, MemoryModelError
 from ..prompts.beacon import LANGUAGES, BeaconPrompts
 from ..prompts.memorag import installed_prompts
+from .base import BaseMemoryModel
 from .kv_llm import CheckpointLLM
 
 
 @dataclass(kw_only=True)
-class CheckpointMemoryModel(MemoryModel):
+class CheckpointMemoryModel(BaseMemoryModel):
     """The settings; the checkpoint is read when first used, and once.
 
     Args:
@@ -106,7 +107,7 @@ class CheckpointMemoryModel(MemoryModel):
         """So many branches without a memory before them."""
 
     @property
-    def llm(self) -> LLM:
+    def llm(self) -> LLM:  # type: ignore[override]
         """The same model as a writer of answers and summaries from evidence."""
         return CheckpointLLM(self)
 

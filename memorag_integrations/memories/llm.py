@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from ..contracts import Progress
-from ..documents import Shard, clean_text, text_hash
-from ..errors import Cancelled, InputError
+from ..documents import Shard, text_hash
+from ..errors import InputError
 from ..text.chunking import fitting
 from .files import broken, read_memory, write_memory
 from .prompt_memory import AskedMemory, AskingModel
@@ -52,19 +52,12 @@ class LLMMemory(AskingModel):
         """
         return self.room
 
-    def form(
-        self, shard: Shard, *, progress: Progress | None = None, cancel: threading.Event | None = None
-    ) -> LLMShardMemory:
+    def read(self, shard: Shard, text: str, progress: Progress, cancel: threading.Event | None) -> LLMShardMemory:
         """Nothing is asked yet: the text is measured, and cut where it does not fit.
 
         Raises:
-            InputError: For a blank text, an unknown window, or a text beyond it with overflow="refuse".
+            InputError: For an unknown window, or a text beyond it with overflow="refuse".
         """
-        if cancel is not None and cancel.is_set():
-            raise Cancelled("Cancelled before the memory was formed.")
-        text = clean_text(shard.text)
-        if not text.strip():
-            raise InputError("A memory needs a text to be formed over; this shard's is blank.")
         tokens = self.count(text)
         if tokens > self.room and self.overflow == "refuse":
             raise InputError(

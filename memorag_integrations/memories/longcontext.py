@@ -23,7 +23,7 @@ from ..decoding.causal import CausalDecoder, PrefixBranches
 from ..decoding.checkpoint import FAMILIES, Checkpoint, find_folder, load_model, read_config, weight_files
 from ..decoding.families import causal_config, check_causal, window_of
 from ..decoding.quantised import QuantisedEntries, check_cache_dtype
-from ..documents import Shard, clean_text
+from ..documents import Shard
 from ..errors import Cancelled, InputError, MemoryModelError
 from ..text.chunking import Range, fitting
 from .kv_memory import KEY_POINTS, Part
@@ -152,22 +152,17 @@ class LongContextMemory(CheckpointMemoryModel):
     def _reading(self, text: str) -> list[int]:
         return self.chat.reading(self.texts.read(self.chat.plain(text)), self.texts.acknowledgement)
 
-    def form(
-        self, shard: Shard, *, progress: Progress | None = None, cancel: threading.Event | None = None
+    def read(
+        self, shard: Shard, text: str, progress: Progress, cancel: threading.Event | None
     ) -> FormedLongContextMemory:
         """Read the shard's text once, piece by piece; no logits are computed. Progress is in tokens, once a piece.
 
         Raises:
-            InputError: For a blank text, or with overflow="refuse" one beyond the window, which is said before the
+            InputError: With overflow="refuse", for a text beyond the window, which is said before the
                 weights load.
             MemoryModelError: Where the checkpoint cannot be used, or the device has no room.
             Cancelled: Between two pieces; nothing is left behind.
         """
-        if cancel is not None and cancel.is_set():
-            raise Cancelled("Cancelled before the memory was formed.")
-        text = clean_text(shard.text)
-        if not text.strip():
-            raise InputError("A memory needs a text to be formed over; this shard's is blank.")
         places = self._places(text)
         readings = [self._reading(text[start:end]) for start, end in places]
         parts = tuple(Part(place, len(ids)) for place, ids in zip(places, readings, strict=True))
@@ -208,18 +203,16 @@ class LongContextMemory(CheckpointMemoryModel):
         self,
         decoder: CausalDecoder,
         readings: Sequence[Sequence[int]],
-        progress: Progress | None,
+        progress: Progress,
         cancel: threading.Event | None,
     ) -> Entries:
         total, before = sum(map(len, readings)), 0
         entries: Any = self._held([])
-        if progress is not None:
-            progress("memorizing", 0, total)
+        progress("memorizing", 0, total)
         for ids in readings:
             cache = GrowingCache(decoder.layers, room=len(ids))
             for done in decoder.read(cache, ids):
-                if progress is not None:
-                    progress("memorizing", before + done, total)
+                progress("memorizing", before + done, total)
                 if cancel is not None and cancel.is_set():
                     raise Cancelled("Cancelled while the memory was formed; nothing of it was kept.")
             before += len(ids)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import ClassVar
 
 from .. import registry
 from ..clues import Completion, Recall, Usage, merge_recalls
-from ..contracts import LLM, Config, Memory, MemoryModel
+from ..contracts import LLM, Config
 from ..documents import Shard, clean_text
 from ..errors import InputError
+from ..llms.gate import PromptGate
 from ..llms.scheduling import UsageMeter, aask, ask, check_llm, no_llm
 from ..prompts import Prompts, fence, prompts_for
 from ..prompts.languages import detect, reply_sentence
@@ -22,6 +23,7 @@ from ..scores import Scores
 from ..text.chunking import Range
 from ..text.grounding import Grounder
 from ..text.tokens import Count, counter, estimate_tokens
+from .base import BaseMemory, BaseMemoryModel
 from .clue_placement import cut_prompt, placed_clues, say_if_empty
 
 QUERY_TOKENS = 512
@@ -32,7 +34,7 @@ _CHAT_TOKENS = 64  # what a chat template puts around a prompt
 
 
 @dataclass(frozen=True, kw_only=True)
-class AskingModel(MemoryModel):
+class AskingModel(BaseMemoryModel):
     """Settings of a memory model that asks a language model.
 
     Args:
@@ -42,7 +44,8 @@ class AskingModel(MemoryModel):
         spans, questions: Most clues of either kind, for each prompt.
         language: Code or name of the language of questions and answer, or "auto" for the query's.
         prompts: Templates in the place of ours.
-        together: Most prompts under way at once.
+        together: Most prompts under way at once, whoever asks: every recall of every memory of this object, sync or
+            async, the forming of gists, and the answers and summaries that `llm` writes.
     """
 
     kind: ClassVar[str]
@@ -57,12 +60,14 @@ class AskingModel(MemoryModel):
     prompts: Prompts | None = None
     together: int = 4
     meter: UsageMeter = field(default_factory=UsageMeter, init=False, repr=False, compare=False)
+    _gate: PromptGate = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.llm, Mapping):  # out of a store
             object.__setattr__(self, "llm", registry.build(registry.LANGUAGE_MODELS, self.llm))
         check_llm(self.llm)
         check_counts(self, "reply_tokens", "spans", "questions", "together")
+        object.__setattr__(self, "_gate", PromptGate(self.together))
 
     @property
     def config(self) -> Config | None:
@@ -77,6 +82,10 @@ class AskingModel(MemoryModel):
     def usage(self) -> Usage:
         """Of everything asked through this object."""
         return self.meter.total
+
+    @property
+    def gate(self) -> PromptGate:
+        return self._gate
 
     @property
     def count(self) -> Count:
@@ -124,7 +133,7 @@ class AskingModel(MemoryModel):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AskedMemory(Memory):
+class AskedMemory(BaseMemory):
     """One shard's memory: a text that the language model reads at every recall, in parts that fit its window.
 
     Args:
@@ -182,7 +191,7 @@ class AskedMemory(Memory):
         """
         model = self.model
         chains = self.chains(check_queries(queries))
-        answers = ask(model.llm, chains, max_tokens=model.reply_tokens, together=model.together, cancel=cancel)
+        answers = ask(model.llm, chains, max_tokens=model.reply_tokens, gate=model.gate, cancel=cancel)
         return self._recalls(queries, chains, answers)
 
     async def arecall(
@@ -191,8 +200,13 @@ class AskedMemory(Memory):
         """`recall`, awaiting the model's own async calls; what reads the text itself stays off the event loop."""
         model = self.model
         chains = await asyncio.to_thread(self.chains, check_queries(queries))
-        answers = await aask(model.llm, chains, max_tokens=model.reply_tokens, together=model.together, cancel=cancel)
+        answers = await aask(model.llm, chains, max_tokens=model.reply_tokens, gate=model.gate, cancel=cancel)
         return await asyncio.to_thread(self._recalls, queries, chains, answers)
+
+    def recall_key(self, query: str, scores: Scores | None) -> Hashable:
+        """The settings that shape prompts and clues: a host may replace the prompts of a model in use."""
+        model = self.model
+        return model.prompts, model.language, model.spans, model.questions, model.reply_tokens
 
     def answer(
         self, question: str, *, max_tokens: int | None = None, cancel: threading.Event | None = None
@@ -225,7 +239,7 @@ class AskedMemory(Memory):
             fenced, tag = fence(self.read_text[start:end])
             chains.append([fenced + str(getattr(prompts, template)).format(tag=tag, **words)])
         limit = max_tokens or model.reply_tokens
-        answers = ask(model.llm, chains, max_tokens=limit, together=model.together, cancel=cancel)
+        answers = ask(model.llm, chains, max_tokens=limit, gate=model.gate, cancel=cancel)
         for [completion] in answers:
             model.meter.add(completion.usage)
         return [completion for [completion] in answers]

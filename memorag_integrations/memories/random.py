@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..clues import Clue, Grounding, Recall
-from ..contracts import Config, Memory, MemoryModel, Progress
+from ..contracts import Config, Progress
 from ..documents import Shard, text_hash
-from ..errors import Cancelled, InputError
 from ..scores import Scores
 from ..text.tokens import estimate_tokens
+from .base import BaseMemory, BaseMemoryModel, check_not_cancelled
 from .files import read_memory, write_memory
 
 
 @dataclass(frozen=True)
-class RandomMemoryModel(MemoryModel):
+class RandomMemoryModel(BaseMemoryModel):
     """What to measure a memory against: its clues are real text, and say nothing of the query.
 
     Args:
@@ -37,20 +37,10 @@ class RandomMemoryModel(MemoryModel):
     def fingerprint(self) -> str:
         return "random-1"
 
-    @property
-    def capacity(self) -> int | None:
-        return None
-
     def count_tokens(self, text: str) -> int:
         return estimate_tokens(text)
 
-    def form(
-        self, shard: Shard, *, progress: Progress | None = None, cancel: threading.Event | None = None
-    ) -> RandomMemory:
-        if cancel is not None and cancel.is_set():
-            raise Cancelled("Cancelled before the memory was formed.")
-        if not shard.text.strip():
-            raise InputError("A memory needs a text to be formed over; this shard's is blank.")
+    def read(self, shard: Shard, text: str, progress: Progress, cancel: threading.Event | None) -> RandomMemory:
         return RandomMemory(self, shard)
 
     def load(self, path: Path, shard: Shard) -> RandomMemory:
@@ -59,7 +49,7 @@ class RandomMemoryModel(MemoryModel):
 
 
 @dataclass(frozen=True)
-class RandomMemory(Memory):
+class RandomMemory(BaseMemory):
     """Over one shard."""
 
     model: RandomMemoryModel
@@ -76,9 +66,11 @@ class RandomMemory(Memory):
     def recall(
         self, queries: Sequence[str], *, scores: Sequence[Scores], cancel: threading.Event | None = None
     ) -> list[Recall]:
-        if cancel is not None and cancel.is_set():
-            raise Cancelled("Cancelled before the memory was asked.")
+        check_not_cancelled(cancel, "the memory was asked")
         return [Recall(query, tuple(map(self._clue, self._draw(query)))) for query in queries]
+
+    def recall_key(self, query: str, scores: Scores | None) -> Hashable:
+        return self.model.clues, self.model.seed
 
     def save(self, path: Path) -> None:
         write_memory(path, self.model.fingerprint, self.shard.content_hash, {})

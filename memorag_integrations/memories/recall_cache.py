@@ -1,4 +1,4 @@
-"""Recalls kept, so that a repeated query costs nothing: a wrapper for any memory that does not read the scores."""
+"""The memory models as the engine uses them: checked, with every capability, and with the recalls that were kept."""
 
 from __future__ import annotations
 
@@ -8,21 +8,38 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..clues import Recall, Usage
-from ..contracts import Config, JoiningModel, Memory, MemoryModel, Progress
+from ..clues import Completion, Recall, Usage
+from ..contracts import LLM, Config, JoiningModel, Memory, MemoryModel, Progress
 from ..documents import Shard
-from ..errors import InputError
+from ..errors import InputError, MemoryModelError
+from ..llms.gate import PromptGate
 from ..scores import Scores
+from .base import (
+    BaseMemoryModel,
+    check_memory,
+    check_memory_model,
+    declared,
+    each_by_itself,
+    hash_of_scores,
+    no_key_points,
+)
 
 _MOST_JOINED = 32
 """Groups of memories that were asked together, and are kept for the next time."""
 
 
-def cached(model: MemoryModel) -> MemoryModel:
-    """`model`, its recalls kept; as it is where they follow the scores, which change with filters, or are kept already."""
-    if isinstance(model, CachedMemoryModel) or getattr(model, "reads_scores", False):
-        return model
-    return CachedMemoryModel(model)
+def cached(model: object) -> CachedMemoryModel:
+    """`model`, checked, its recalls kept; as it is where they are kept already.
+
+    Raises:
+        InputError: For what is no memory model; the message names all that it lacks.
+    """
+    return model if isinstance(model, CachedMemoryModel) else CachedMemoryModel(check_memory_model(model))
+
+
+def as_cached(memory: Memory) -> CachedMemory:
+    """`memory` with the capabilities of the base."""
+    return memory if isinstance(memory, CachedMemory) else CachedMemory(memory, 1)
 
 
 def uncached(memory: Memory) -> Memory:
@@ -31,11 +48,15 @@ def uncached(memory: Memory) -> Memory:
 
 
 @dataclass(frozen=True)
-class CachedMemoryModel(MemoryModel):
+class CachedMemoryModel(JoiningModel):
     """A memory model whose memories answer a repeated query from what they said before, at no cost.
 
-    Only recalls with clues are kept: a failed or empty one is asked again. A memory over changed text is another memory
-    and starts without any. Not for memories whose clues follow the scores (the embedded one): those change with filters.
+    A recall is kept under its query and what the memory says that it depends on besides (`BaseMemory.recall_key`). Only
+    recalls with clues are kept: a failed or empty one is asked again. A memory over changed text is another memory and
+    starts without any.
+
+    A model of the user's own need not derive from `BaseMemoryModel`: here is looked for what it has of the base's
+    capabilities, and nowhere else. What it forms and loads is checked.
 
     Args:
         model: The model; its config and fingerprint stay, so a store loads with either.
@@ -65,46 +86,75 @@ class CachedMemoryModel(MemoryModel):
     def capacity(self) -> int | None:
         return self.model.capacity
 
-    @property
-    def together(self) -> int:
-        """Memories that may be asked at once."""
-        return int(getattr(self.model, "together", 1))
-
-    @property
-    def usage(self) -> Usage:
-        """Of everything asked through the model, where it keeps count."""
-        total = getattr(self.model, "usage", None)
-        return total if isinstance(total, Usage) else Usage()
-
     def count_tokens(self, text: str) -> int:
         return self.model.count_tokens(text)
 
+    def form(
+        self, shard: Shard, *, progress: Progress | None = None, cancel: threading.Event | None = None
+    ) -> CachedMemory:
+        """See `MemoryModel.form`.
+
+        Raises:
+            MemoryModelError: Where the model formed something that is no memory; the message names all that it lacks.
+        """
+        memory = self.model.form(shard, progress=progress, cancel=cancel)
+        return CachedMemory(check_memory(memory, self.model, "form"), self.most)
+
+    def load(self, path: Path, shard: Shard) -> CachedMemory:
+        """See `MemoryModel.load`, and `form`."""
+        return CachedMemory(check_memory(self.model.load(path, shard), self.model, "load"), self.most)
+
+    # ── capabilities: see `BaseMemoryModel` ───────────────────────────────────────────────────────────────────────
+
+    @property
+    def together(self) -> int:
+        together = declared(self.model, "together", BaseMemoryModel.together)
+        return together if isinstance(together, int) and together > 1 else 1
+
+    @property
+    def llm(self) -> LLM | None:
+        llm: LLM | None = declared(self.model, "llm", BaseMemoryModel.llm)
+        return llm
+
+    @property
+    def context_window(self) -> int | None:
+        window: int | None = declared(self.model, "context_window", BaseMemoryModel.context_window)
+        return window
+
+    @property
+    def usage(self) -> Usage:
+        usage = declared(self.model, "usage", None)
+        return usage if isinstance(usage, Usage) else Usage()
+
+    @property
+    def gate(self) -> PromptGate | None:
+        gate = declared(self.model, "gate", None)
+        return gate if isinstance(gate, PromptGate) else None
+
     def groups(self, memories: Sequence[Memory], most: int) -> list[list[int]]:
-        """As the model says; each by itself where it does not."""
-        if isinstance(self.model, JoiningModel):
-            return self.model.groups([uncached(memory) for memory in memories], most)
-        return [[number] for number in range(len(memories))][:most]
+        """The model's own groups, where it has both methods; each memory by itself otherwise."""
+        own, joined = (declared(self.model, name, None) for name in ("groups", "joined"))
+        if own is None or joined is None:
+            return each_by_itself(memories, most)
+        groups: list[list[int]] = own([uncached(memory) for memory in memories], most)
+        return groups
 
     def joined(self, memories: Sequence[Memory]) -> CachedMemory:
-        """As the model does; the same memories are joined once, so that what they said together is kept as well."""
-        assert isinstance(self.model, JoiningModel)
+        """The same memories are joined once, so that what they said together is kept as well."""
         key = tuple(map(id, memories))
         with self._lock:
             if key not in self._joined:
-                memory = CachedMemory(self.model.joined([uncached(memory) for memory in memories]), self.most)
+                whole = declared(self.model, "joined", None)([uncached(memory) for memory in memories])
+                memory = CachedMemory(check_memory(whole, self.model, "joined"), self.most)
                 self._joined[key] = memories, memory  # held, or their ids would be given to others
             self._joined.move_to_end(key)
             while len(self._joined) > _MOST_JOINED:
                 self._joined.popitem(last=False)
             return self._joined[key][1]
 
-    def form(
-        self, shard: Shard, *, progress: Progress | None = None, cancel: threading.Event | None = None
-    ) -> CachedMemory:
-        return CachedMemory(self.model.form(shard, progress=progress, cancel=cancel), self.most)
 
-    def load(self, path: Path, shard: Shard) -> CachedMemory:
-        return CachedMemory(self.model.load(path, shard), self.most)
+_Key = tuple[str, Hashable]
+"""A query, and what its recall depends on besides."""
 
 
 @dataclass(frozen=True)
@@ -118,9 +168,8 @@ class CachedMemory(Memory):
 
     memory: Memory
     most: int
-    _kept: OrderedDict[tuple[str, Hashable], Recall] = field(
-        default_factory=OrderedDict, init=False, repr=False, compare=False
-    )
+    _kept: dict[_Key, Recall] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """In the order of their last use."""
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     @property
@@ -134,61 +183,107 @@ class CachedMemory(Memory):
     def recall(
         self, queries: Sequence[str], *, scores: Sequence[Scores], cancel: threading.Event | None = None
     ) -> list[Recall]:
-        known, rows = self._known(queries)
-        if rows:
-            asked = [queries[row] for row in rows]
-            self._keep(known, asked, self.memory.recall(asked, scores=_take(scores, rows), cancel=cancel))
-        return _in_order(queries, known)
+        lookup = self._look_up(queries, scores)
+        if lookup.rows:
+            asked = self.memory.recall(lookup.queries, scores=lookup.scores, cancel=cancel)
+            self._keep(lookup, asked)
+        return lookup.recalls()
 
     async def arecall(
         self, queries: Sequence[str], *, scores: Sequence[Scores], cancel: threading.Event | None = None
     ) -> list[Recall]:
-        known, rows = self._known(queries)
-        if rows:
-            asked = [queries[row] for row in rows]
-            self._keep(known, asked, await self.memory.arecall(asked, scores=_take(scores, rows), cancel=cancel))
-        return _in_order(queries, known)
+        lookup = self._look_up(queries, scores)
+        if lookup.rows:
+            asked = await self.memory.arecall(lookup.queries, scores=lookup.scores, cancel=cancel)
+            self._keep(lookup, asked)
+        return lookup.recalls()
 
     def save(self, path: Path) -> None:
         self.memory.save(path)
 
-    def _known(self, queries: Sequence[str]) -> tuple[dict[str, Recall], list[int]]:
-        """Recalls kept for these queries, and the rows of those that must be asked, each query once."""
-        known: dict[str, Recall] = {}
-        with self._lock:
-            for query in queries:
-                if (key := self._key(query)) in self._kept:
-                    self._kept.move_to_end(key)
-                    known[query] = replace(self._kept[key], usage=Usage())
-        first = {query: row for row, query in reversed(list(enumerate(queries)))}
-        rows = sorted(row for query, row in first.items() if query not in known)
-        return known, rows
+    def recall_key(self, query: str, scores: Scores | None) -> Hashable | None:
+        """As the memory says; the base's default where it says nothing."""
+        own = declared(self.memory, "recall_key", None)
+        key: Hashable | None = hash_of_scores(scores) or "no scores" if own is None else own(query, scores)
+        try:
+            hash(key)
+        except TypeError as error:
+            raise MemoryModelError(
+                f"{type(self.memory).__name__}.recall_key must return something hashable, or None for a recall that is "
+                f"not kept; found {type(key).__name__}."
+            ) from error
+        return key
 
-    def _key(self, query: str) -> tuple[str, Hashable]:
-        """A query, and the templates it is asked with: a host may replace those of a model in use."""
-        return query, getattr(getattr(self.memory, "model", None), "prompts", None)
+    def summarize(self, *, cancel: threading.Event | None = None) -> Completion:
+        """See `BaseMemory.summarize`."""
+        own = declared(self.memory, "summarize", None)
+        if own is None:
+            raise no_key_points(self.memory)
+        completion: Completion = own(cancel=cancel)
+        return completion
 
-    def _keep(self, known: dict[str, Recall], asked: Sequence[str], recalls: Sequence[Recall]) -> None:
+    def _look_up(self, queries: Sequence[str], scores: Sequence[Scores]) -> _Lookup:
+        """What is kept of these queries. Keys are made before the memory is asked, so a recall that is under way when
+        the prompts are replaced is kept under those it began with."""
+        lookup = _Lookup()
+        for row, query in enumerate(queries):
+            of_query = scores[row] if row < len(scores) else None
+            own = self.recall_key(query, of_query)
+            key = None if own is None else (query, own)
+            with self._lock:
+                kept = None if key is None else self._kept.pop(key, None)
+                if key is not None and kept is not None:
+                    self._kept[key] = kept
+            lookup.add(query, of_query, key, kept)
+        return lookup
+
+    def _keep(self, lookup: _Lookup, recalls: Sequence[Recall]) -> None:
+        expected = len(lookup.rows)
+        if len(recalls) != expected:
+            raise MemoryModelError(
+                f"Expected {expected} recalls from {type(self.memory).__name__}, one for each query, found {len(recalls)}."
+            )
         with self._lock:
-            for query, recall in zip(asked, recalls, strict=True):
-                known[query] = recall
-                if recall.clues:
-                    key = self._key(query)
+            for row, recall in zip(lookup.rows, recalls, strict=True):
+                lookup.found[row] = recall
+                if recall.clues and (key := lookup.keys[row]) is not None:
+                    self._kept.pop(key, None)
                     self._kept[key] = recall
-                    self._kept.move_to_end(key)
             while len(self._kept) > self.most:
-                self._kept.popitem(last=False)
+                del self._kept[next(iter(self._kept))]
 
 
-def _take(scores: Sequence[Scores], rows: Sequence[int]) -> list[Scores]:
-    return [scores[row] for row in rows if row < len(scores)]
+@dataclass
+class _Lookup:
+    """Queries of one call: what was kept of them, and the rows of those that must be asked.
 
+    Args:
+        keys: Of every row.
+        found: The recall of every row that is known; a row that repeats one before it takes that one's.
+        rows: Those to be asked.
+        queries, scores: Theirs.
+    """
 
-def _in_order(queries: Sequence[str], known: dict[str, Recall]) -> list[Recall]:
-    """The recall of each query; the second of two equal queries in one call cost nothing."""
-    seen: set[str] = set()
-    recalls = []
-    for query in queries:
-        recalls.append(replace(known[query], usage=Usage()) if query in seen else known[query])
-        seen.add(query)
-    return recalls
+    keys: list[_Key | None] = field(default_factory=list)
+    found: dict[int, Recall] = field(default_factory=dict)
+    rows: list[int] = field(default_factory=list)
+    queries: list[str] = field(default_factory=list)
+    scores: list[Scores] = field(default_factory=list)
+
+    def add(self, query: str, scores: Scores | None, key: _Key | None, kept: Recall | None) -> None:
+        row = len(self.keys)
+        repeats = key is not None and key in self.keys
+        self.keys.append(key)
+        if kept is not None:
+            self.found[row] = replace(kept, usage=Usage())
+        elif not repeats:
+            self.rows.append(row)
+            self.queries.append(query)
+            self.scores += [] if scores is None else [scores]
+
+    def recalls(self) -> list[Recall]:
+        """The recall of each row; one that repeats another cost nothing."""
+        return [
+            self.found[row] if row in self.found else replace(self.found[self.keys.index(key)], usage=Usage())
+            for row, key in enumerate(self.keys)
+        ]

@@ -1,21 +1,22 @@
-"""From signals to a ranking: weigh, spread, rank. Pure functions of scores; nothing here asks a model or an index.
+"""Fusion: BM25, dense and clue scores become one ranking. Pure functions; nothing here calls a model or an index.
 
-    h = 0.6 z(dense) + 0.4 z(BM25)          what a passage says by itself
-    x = exp(0.25 h)                         one clear hit outweighs several half-hits
-    around = z(K x)                         its neighbourhood: K averages along a document, by distance
-    region = 0.9 around + 0.25 (the document's best `around`, less the mean of these)
-    score = max(z(x), region)               a passage earns its place by itself or by its neighbourhood
+    h = 0.6 z(dense) + 0.4 z(BM25)          local score: what a passage says by itself
+    x = exp(0.25 h)                         sharpened: one clear hit outweighs several half-hits
+    around = z(K x)                         neighbourhood score: K averages along a document, weighted by distance
+    region = 0.9 around + 0.25 (the document's best `around`, less the mean of these over all passages)
+    score = max(z(x), region)               a passage ranks high by itself or by its neighbourhood
 
-z is zero mean and unit deviation over the candidates. A clue is one more h, joined to the query's before all this by a
-soft maximum: it adds places, and cannot vote the query's down.
+z standardizes to zero mean and unit deviation over the candidates. A clue has local scores of its own, h_clue. They are
+combined with the query's before the spreading, by a soft maximum: a clue adds places, and cannot lower those of the query.
 
-    w = sigmoid(4.5 near + 1.5 grounding - 3.1)   near: cos(query, clue) over the query's cosine with its nearest passage
-    g = h_clue min(1, max h / max h_clue)^0.35    of the clue and of each of its sentences
+    w = sigmoid(4.5 s + 1.5 grounding - 3.1)      weight of a clue. s: cos(query, clue) / cos(query, its nearest passage)
+    g = h_clue min(1, max h / max h_clue)^0.35    damped scores, of the clue and of each of its sentences
     h = z(log(exp(h) + exp(0.6 z(K x)) max over these of w exp(0.8 g)))
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from weakref import WeakKeyDictionary
@@ -30,36 +31,31 @@ from ..scores import Candidates, Floats, Scores, Signals
 Doubles = NDArray[np.float64]
 
 _REACH = 4.0
-"""Deviations beyond which one passage does not touch another."""
+"""Kernel: passages farther apart than this many deviations do not affect each other."""
 
 _MOST_NEIGHBOURS = 200
-"""Passages on either side that touch one; passages of ordinary length have a dozen in reach."""
+"""Kernel: most passages on either side. Passages of ordinary length have a dozen within reach."""
 
 _HIGHEST = 40.0
-"""Deviations above the mean from which one hit is as good as another, so that it does not level all the others."""
-
+"""Local scores above this many deviations count as this, so that one hit does not level all the others."""
 
 _FARTHEST = 10.0
-"""Deviations beyond which a neighbourhood stands out no more."""
+"""Neighbourhood scores beyond this many deviations count as this where clues are combined."""
 
-NEARNESS = (4.5, 1.5, -3.1)
-OVERLAP = (6.0, 2.0, -3.0)
-"""Of a clue's weight: slopes over its nearness to the query and its grounding, and bias; with an embedder and without."""
+CLUE_SCALE = 0.8
+"""Factor on a clue's scores. Below 1 a clue says less than the query would say with the same scores."""
 
-HEARD = 0.8
-"""What a clue says, as a share of what the query would say with the same scores."""
-
-QUIETED = 0.35
-"""Exponent of how much louder than the query a clue is, by which that is taken from it; 1 would make them alike."""
+PEAK_DAMPING = 0.35
+"""How strongly a clue is damped whose highest score exceeds the query's: 0 not at all, 1 down to the query's."""
 
 AGREEMENT = 0.6
-"""How much better a clue is heard for each deviation by which the query's own neighbourhood of a passage stands out."""
+"""Gain of a clue at a passage for each deviation by which the query's neighbourhood score there is above the mean."""
 
 UNGROUNDED = 0.3
-"""What counts as the grounding of a clue that need not stand in the text: a surrogate question."""
+"""Grounding assumed for a clue that need not occur in the text: a surrogate question."""
 
 _LEAST_NEAREST = 0.05
-"""Where not even the nearest passage resembles the query, its cosine counts as this."""
+"""Least cosine that is assumed for the query's nearest passage."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +63,14 @@ class Fusion:
     """How signals become a ranking. The defaults were chosen on QMSum's training meetings and on needle questions.
 
     Args:
-        dense_weight: Share of the dense score in what a passage says by itself; the rest is BM25's. Without an
-            embedder BM25 has it all.
+        dense_weight: Share of the dense score in a passage's local score; the rest is BM25's. Without an embedder BM25
+            has all of it.
         sharpness: Exponent by which clear hits outweigh half-hits before they spread.
-        forward, backward: How far a hit reaches along its text, after it and before it: deviations of a Gaussian, in
+        forward, backward: How far a hit spreads along its document, after it and before it: deviations of a Gaussian, in
             median passage lengths. What follows a mention belongs to it more often than what precedes it.
-        region_weight: Of the neighbourhood against the passage itself.
-        document_weight: Of the document's best neighbourhood, in those of all its passages. Relative to the candidates'
-            mean, so that it is nothing for one document and grows with their number, without a switch.
+        region_weight: Weight of the neighbourhood's score against the passage's own.
+        document_weight: Weight of the best neighbourhood score of a document in the scores of all its passages. The mean
+            over the candidates is subtracted, so the term is zero for one document and grows with their number.
     """
 
     dense_weight: float = 0.6
@@ -93,11 +89,55 @@ class Fusion:
             raise InputError(f"dense_weight is a share, from 0 to 1; found {self.dense_weight!r}.")
 
 
+@dataclass(frozen=True)
+class ClueWeighting:
+    """The weight of a clue beside the query's 1: a logistic function, so always below 1.
+
+    The constants were fitted on QMSum's training meetings and on needle questions (`benchmarks/fit_clues.py`), and
+    rounded to smaller weights.
+
+    Args:
+        similarity: Slope over the similarity of clue and query.
+        grounding: Slope over the clue's grounding in the text.
+        bias: Added to both.
+    """
+
+    similarity: float
+    grounding: float
+    bias: float
+
+    def weight(self, similarity: float, grounding: float) -> float:
+        """The weight in (0, 1) of a clue with this `similarity` to the query (see there) and grounding in [0, 1]."""
+        return float(1 / (1 + np.exp(-(self.similarity * similarity + self.grounding * grounding + self.bias))))
+
+
+COSINE_WEIGHTING = ClueWeighting(similarity=4.5, grounding=1.5, bias=-3.1)
+"""With an embedder: the similarity is a ratio of cosines."""
+
+TERM_WEIGHTING = ClueWeighting(similarity=6.0, grounding=2.0, bias=-3.0)
+"""Without an embedder: the similarity is a share of the query's terms."""
+
+
+@dataclass(frozen=True)
+class WeightedClue:
+    """The scores of a clue that is searched with, and its weight.
+
+    Args:
+        scores: Of the whole clue.
+        sentences: Of each of its sentences, over the same candidates; none where it is one sentence.
+        weight: Weight beside the query's 1; a clue of weight 0 has no effect.
+    """
+
+    scores: Scores
+    sentences: Sequence[Scores] = ()
+    weight: float = 1.0
+
+
 def activate(signals: Signals, fusion: Fusion) -> Scores:
-    """What each candidate says by itself, and what its neighbourhood says."""
-    own = standardize(signals.bm25)
+    """The local score and the neighbourhood score of each candidate."""
+    local = standardize(signals.bm25)
     if signals.dense is not None:
-        own = standardize((1 - fusion.dense_weight) * own + fusion.dense_weight * standardize(signals.dense))
+        local = standardize((1 - fusion.dense_weight) * local + fusion.dense_weight * standardize(signals.dense))
     return Scores(
         text=signals.text,
         candidates=signals.candidates,
@@ -106,51 +146,40 @@ def activate(signals: Signals, fusion: Fusion) -> Scores:
         terms=signals.terms,
         known_terms=signals.known_terms,
         vector=signals.vector,
-        own=own.astype(np.float32),
-        activation=region(own, signals.candidates, fusion).astype(np.float32),
+        corpus_bm25=signals.corpus_bm25,
+        local=local.astype(np.float32),
+        activation=region(local, signals.candidates, fusion).astype(np.float32),
     )
 
 
-@dataclass(frozen=True)
-class Lead:
-    """A clue as it is searched with.
-
-    Args:
-        clue: Its scores as a whole.
-        pieces: Those of its sentences, over the same candidates; none where it is one sentence.
-        weight: What it counts, the query counting 1; a weight of 0 is as if it were not there.
-    """
-
-    clue: Scores
-    pieces: Sequence[Scores] = ()
-    weight: float = 1.0
-
-
-def rank(query: Scores, leads: Sequence[Lead], fusion: Fusion) -> Floats:
+def rank(query: Scores, clues: Sequence[WeightedClue], fusion: Fusion) -> Floats:
     """The fused score of each candidate, float32 [n], to be sorted by.
 
     Args:
         query: The query's scores.
-        leads: The clues, over the same candidates.
+        clues: The clues, over the same candidates.
         fusion: The settings.
     """
-    own, around = np.asarray(query.own, np.float64), np.asarray(query.activation, np.float64)
-    trusted = [lead for lead in leads if lead.weight > 0]
-    if trusted and own.size:
-        voices = [
-            (np.asarray(voice.own, np.float64), lead.weight) for lead in trusted for voice in (lead.clue, *lead.pieces)
+    local, around = np.asarray(query.local, np.float64), np.asarray(query.activation, np.float64)
+    counted = [clue for clue in clues if clue.weight > 0]
+    if counted and local.size:
+        clue_scores = [
+            (np.asarray(scores.local, np.float64), clue.weight)
+            for clue in counted
+            for scores in (clue.scores, *clue.sentences)
         ]
-        own = join(own, around, voices)
-        around = region(own, query.candidates, fusion)
-    return np.maximum(standardize(sharpen(own, fusion)), around).astype(np.float32)
+        local = combine_clues(local, around, clue_scores)
+        around = region(local, query.candidates, fusion)
+    return np.maximum(standardize(sharpen(local, fusion)), around).astype(np.float32)
 
 
-def placed(clue: Scores, grounding: Grounding | None) -> Scores:
-    """A clue's scores, with the place where it stands among its best passages, as far as it stands there for certain.
+def lift_grounded(clue: Scores, grounding: Grounding | None) -> Scores:
+    """A clue's scores, raised at the passages that its grounding points to.
 
-    A clue in the model's own words may share few with the passage it speaks of; its grounding knows.
+    A clue in the model's own words may share few words with the passage that it is about; its grounding names that
+    passage. With a grounding of 0.5 or more the passage gets the clue's highest score, below that a share of it.
     """
-    if grounding is None or not clue.own.size:
+    if grounding is None or not clue.local.size:
         return clue
     touched = [
         row
@@ -161,56 +190,55 @@ def placed(clue: Scores, grounding: Grounding | None) -> Scores:
         and passage.start < grounding.end
         and grounding.start < passage.end
     ]
-    own = clue.own.copy()
-    own[touched] = np.maximum(own[touched], own.max() * min(1.0, 2 * grounding.score))
-    return replace(clue, own=own)
+    local = clue.local.copy()
+    local[touched] = np.maximum(local[touched], local.max() * min(1.0, 2 * grounding.score))
+    return replace(clue, local=local)
 
 
-def join(own: Doubles, around: Doubles, voices: Sequence[tuple[Doubles, float]]) -> Doubles:
-    """A query's scores together with its clues', [n]: a passage counts if the query or a trusted clue points at it.
+def combine_clues(local: Doubles, around: Doubles, clues: Sequence[tuple[Doubles, float]]) -> Doubles:
+    """The query's local scores combined with its clues', [n]: a passage counts if the query or a weighty clue ranks it.
 
-    Of several voices the strongest speaks for a passage, so that repeating one adds nothing. One that quotes the text has
-    a peak far above any question's, wherever it came from: part of what it has over the query is taken from it. And it is
-    heard best where the query, too, finds something around: a clue to another question points elsewhere.
+    At each passage the strongest clue alone counts, so repeating a clue adds nothing. A clue that quotes the text has a
+    higher peak than any question, wherever it came from, so a clue whose peak exceeds the query's is damped. And a clue
+    counts more where the query's neighbourhood score is high: a clue to another question points elsewhere.
 
     Args:
-        own: What each passage says to the query by itself.
-        around: What its neighbourhood says.
-        voices: Of each clue and each of its sentences the scores, and the clue's weight.
+        local: The query's local scores.
+        around: The query's neighbourhood scores.
+        clues: Local scores and weight of each clue, and of each sentence of one.
     """
-    loudest = np.full_like(own, -np.inf)
-    for scores, weight in voices:
-        louder = float(scores.max()) / max(float(own.max()), 1e-9)
-        heard = scores / louder**QUIETED if louder > 1 else scores
-        loudest = np.maximum(loudest, np.log(weight) + np.minimum(HEARD * heard, _HIGHEST))
-    loudest += AGREEMENT * np.clip(standardize(around), -_FARTHEST, _FARTHEST)
-    return standardize(np.logaddexp(np.minimum(own, _HIGHEST), loudest))
+    strongest = np.full_like(local, -np.inf)
+    for scores, weight in clues:
+        excess = float(scores.max()) / max(float(local.max()), 1e-9)
+        damped = scores / excess**PEAK_DAMPING if excess > 1 else scores
+        strongest = np.maximum(strongest, np.log(weight) + np.minimum(CLUE_SCALE * damped, _HIGHEST))
+    strongest += AGREEMENT * np.clip(standardize(around), -_FARTHEST, _FARTHEST)
+    return standardize(np.logaddexp(np.minimum(local, _HIGHEST), strongest))
 
 
 def clue_weights(query: Scores, clues: Sequence[Scores], groundings: Sequence[float]) -> list[float]:
-    """How much each clue counts beside the query's 1: a logistic function of two things, so never as much.
+    """The weight of each clue, in (0, 1), beside the query's 1. See `ClueWeighting`.
 
-    What they are: how near the clue is to the query, and how well it stands in the text. The constants come from
-    QMSum's training meetings and needle questions (`benchmarks/fit_clues.py`), rounded to the side of caution.
+    To weigh clues by one more signal, give `ClueWeighting` a slope for it, and this function its values.
 
     Args:
         query: The query's scores.
         clues: Each clue's.
-        groundings: How well each is grounded, in [0, 1]; `UNGROUNDED` where that says nothing.
+        groundings: Grounding of each clue, in [0, 1]; `UNGROUNDED` for one that need not occur in the text.
     """
-    near_slope, grounding_slope, bias = OVERLAP if query.vector is None else NEARNESS
+    weighting = TERM_WEIGHTING if query.vector is None else COSINE_WEIGHTING
     return [
-        float(1 / (1 + np.exp(-(near_slope * near + grounding_slope * grounding + bias))))
-        for near, grounding in zip(nearness(query, clues), groundings, strict=True)
+        weighting.weight(similarity, grounding)
+        for similarity, grounding in zip(similarities(query, clues), groundings, strict=True)
     ]
 
 
-def nearness(query: Scores, clues: Sequence[Scores]) -> list[float]:
-    """How near each clue is to the query.
+def similarities(query: Scores, clues: Sequence[Scores]) -> list[float]:
+    """The similarity of each clue to the query.
 
-    With an embedder it is the cosine of the two, over that of the query and its nearest passage: the ratio hardly
-    depends on the embedder's scale or on how a question is put. Without one, it is the share of the query's terms, by
-    idf, that the clue has.
+    With an embedder: the cosine of query and clue, divided by the cosine of the query and its nearest passage. This ratio
+    depends little on the embedder's scale or on how a question is put. Without an embedder: the share of the query's
+    terms, weighted by idf, that the clue has.
     """
     if query.vector is not None and query.dense is not None and query.dense.size:
         nearest = max(float(query.dense.max()), _LEAST_NEAREST)
@@ -219,22 +247,22 @@ def nearness(query: Scores, clues: Sequence[Scores]) -> list[float]:
     return [sum(idf for term, idf in query.terms.items() if term in clue.terms) / total for clue in clues]
 
 
-def region(own: Doubles, candidates: Candidates, fusion: Fusion) -> Doubles:
-    """What a passage's neighbourhood says: sharpened scores spread along the document, lifted by its best place."""
-    if not own.size:
-        return own
-    around = standardize(kernel(candidates, fusion).spread(sharpen(own, fusion)))
+def region(local: Doubles, candidates: Candidates, fusion: Fusion) -> Doubles:
+    """The neighbourhood score of each passage, [n]: sharpened local scores spread along the document, and its best one."""
+    if not local.size:
+        return local
+    around = standardize(kernel(candidates, fusion).spread(sharpen(local, fusion)))
     firsts = candidates.firsts
-    best = np.repeat(np.maximum.reduceat(around, firsts), np.diff(np.append(firsts, own.size)))
+    best = np.repeat(np.maximum.reduceat(around, firsts), np.diff(np.append(firsts, local.size)))
     return np.asarray(fusion.region_weight * around + fusion.document_weight * (best - best.mean()), dtype=np.float64)
 
 
-def sharpen(own: Doubles, fusion: Fusion) -> Doubles:
-    """One clear hit over several half-hits; relative to the highest, so that no sharpness overflows."""
+def sharpen(local: Doubles, fusion: Fusion) -> Doubles:
+    """exp(sharpness · local), so that one clear hit outweighs several half-hits; the highest is 1, so nothing overflows."""
     if not fusion.sharpness:
-        return own
-    held = np.minimum(own, _HIGHEST)
-    return np.asarray(np.exp(fusion.sharpness * (held - held.max(initial=-np.inf))), dtype=np.float64)
+        return local
+    clipped = np.minimum(local, _HIGHEST)
+    return np.asarray(np.exp(fusion.sharpness * (clipped - clipped.max(initial=-np.inf))), dtype=np.float64)
 
 
 def standardize(values: NDArray[np.floating]) -> Doubles:
@@ -252,8 +280,8 @@ class Kernel:
     """Row-normalised spreading weights between passages of one document (Lv and Zhai, SIGIR 2009, on scores).
 
     Args:
-        bands: For each offset, what every passage takes from the one that many places before it, float64 [n]; zero
-            where that is another document or out of reach. Offset 0 is the passage itself.
+        bands: For each offset the weights float64 [n] by which every passage takes the value of the passage that many
+            places before it; zero where that one is in another document or out of reach. Offset 0 is the passage itself.
     """
 
     bands: Sequence[tuple[int, Doubles]]
@@ -272,19 +300,20 @@ class Kernel:
 
 
 _kernels: WeakKeyDictionary[Candidates, tuple[Fusion, Kernel]] = WeakKeyDictionary()
+_kernels_lock = threading.Lock()
 
 
 def kernel(candidates: Candidates, fusion: Fusion) -> Kernel:
-    """The kernel over these candidates; kept as long as they are, since it does not depend on the query."""
-    known = _kernels.get(candidates)
-    if known is None or known[0] != fusion:
-        unit = candidates.median_length
-        known = (
-            fusion,
-            build_kernel(candidates.document, candidates.centre, fusion.forward * unit, fusion.backward * unit),
-        )
-        _kernels[candidates] = known
-    return known[1]
+    """The kernel over these candidates. It does not depend on the query, so it is cached as long as they live."""
+    with _kernels_lock:
+        cached = _kernels.get(candidates)
+    if cached is not None and cached[0] == fusion:
+        return cached[1]
+    unit = candidates.median_length
+    built = build_kernel(candidates.document, candidates.centre, fusion.forward * unit, fusion.backward * unit)
+    with _kernels_lock:
+        _kernels[candidates] = (fusion, built)
+    return built
 
 
 def build_kernel(document: NDArray[np.int32], centre: Doubles, forward: float, backward: float) -> Kernel:

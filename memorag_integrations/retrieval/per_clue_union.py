@@ -16,14 +16,12 @@ import numpy as np
 from ..clues import Recall
 from ..scores import Floats, Scores
 from ..text.languages import by_script
+from ..text.scripts import LANGUAGES_WITHOUT_BLANKS
 from .fusion import standardize
-from .provenance import Ranking, Reasons
+from .provenance import Provenance, Ranking
 
 TOO_SHORT = 3
-"""Words of a clue up to which it is not searched for; characters in a language of `UNSPACED`."""
-
-UNSPACED = ("zh", "ja", "th", "km", "lo", "my")
-"""Languages that put no blanks between words."""
+"""Words of a clue up to which it is not searched for; characters in a language written without blanks between words."""
 
 
 def searched(recall: Recall) -> list[str]:
@@ -36,16 +34,17 @@ def worth_searching(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(text for text in texts if _words(text) > TOO_SHORT))
 
 
-def rank_union(every: Sequence[Scores], asked: str = "query") -> Ranking:
+def rank_union(scores: Sequence[Scores], query_name: str = "query") -> Ranking:
     """All candidates by the turn in which a search of them comes to each.
 
     Args:
-        every: The query's dense scores, then each clue's, over the same n candidates.
-        asked: What the query is called among the reasons.
+        scores: The query's dense scores, then each clue's, over the same n candidates.
+        query_name: What the query is called in `FoundBy.by`.
     """
-    dense = [scores.dense for scores in every if scores.dense is not None]
-    weights = [1.0] * (len(every) - 1)
-    return Ranking(round_robin(dense), Reasons(every[0], every[1:], weights, signals=("dense",), asked=asked))
+    dense = [one.dense for one in scores if one.dense is not None]
+    weights = [1.0] * (len(scores) - 1)
+    provenance = Provenance(scores[0], scores[1:], weights, signals=("dense",), query_name=query_name)
+    return Ranking(round_robin(dense), provenance)
 
 
 def round_robin(every: Sequence[Floats]) -> Floats:
@@ -65,5 +64,5 @@ def round_robin(every: Sequence[Floats]) -> Floats:
 
 
 def _words(text: str) -> int:
-    unspaced = by_script(text) in UNSPACED
+    unspaced = by_script(text) in LANGUAGES_WITHOUT_BLANKS
     return sum(map(str.isalnum, text)) if unspaced else len(text.split())

@@ -17,15 +17,16 @@ NOTED_RANK = 50
 """A signal is named as having found a passage where it ranks it this high among all candidates."""
 
 
-class Reasons:
+class Provenance:
     """Ranks of every candidate by every signal, of the query and of each clue that was searched with.
 
     Args:
-        query: Its scores.
-        clues: The clues' scores, and their weights.
-        recall: What the memory said: clues that point to a place are a reason for the passages there.
+        query: The query's scores.
+        clues: The clues' scores.
+        weights: Weight of each clue; one of weight 0 is left out.
+        recall: What the memory answered. A clue with a grounding counts as a reason for the passages at that place.
         signals: Those that took part in the ranking.
-        asked: What the query is called among the reasons.
+        query_name: What the query is called in `FoundBy.by`.
     """
 
     def __init__(
@@ -35,84 +36,88 @@ class Reasons:
         weights: Sequence[float] = (),
         recall: Recall | None = None,
         signals: Sequence[Signal] = ("bm25", "dense", "neighbourhood"),
-        asked: str = "query",
+        query_name: str = "query",
     ) -> None:
         self.candidates = query.candidates
         self._query = query
-        self._reread: dict[int, FoundBy] = {}
-        self._said: Mapping[int, float] = {}
-        self._before: Floats | None = None
+        self._reranked: dict[int, FoundBy] = {}
+        self._reranker_scores: Mapping[int, float] = {}
+        self._fused_before: Floats | None = None
         self._ranks: list[tuple[str, Signal, float, Floats, np.ndarray[Any, Any]]] = []
-        for by, scores, weight in [(asked, query, 1.0), *zip([c.text for c in clues], clues, weights, strict=True)]:
+        names = [query_name, *(clue.text for clue in clues)]
+        for name, scores, weight in zip(names, [query, *clues], [1.0, *weights], strict=True):
             if weight <= 0:
                 continue
-            known: dict[Signal, Floats | None] = {
+            by_signal: dict[Signal, Floats | None] = {
                 "bm25": scores.bm25,
                 "dense": scores.dense,
                 "neighbourhood": scores.activation,
             }
-            for signal, values in known.items():
+            for signal, values in by_signal.items():
                 if signal in signals and values is not None and values.size:
-                    order = np.empty(len(values), dtype=np.intp)
-                    order[np.argsort(-values, kind="stable")] = np.arange(1, len(values) + 1)
-                    self._ranks.append((by, signal, weight, values, order))
-        self._pointers = [(i, clue) for i, clue in enumerate(recall.clues if recall else (), 1) if clue.grounding]
+                    ranks = np.empty(len(values), dtype=np.intp)
+                    ranks[np.argsort(-values, kind="stable")] = np.arange(1, len(values) + 1)
+                    self._ranks.append((name, signal, weight, values, ranks))
+        self._grounded = [(i, clue) for i, clue in enumerate(recall.clues if recall else (), 1) if clue.grounding]
 
     @property
     def query(self) -> str:
         return self._query.text
 
-    def reread(self, order: Sequence[int], said: Mapping[int, float], before: Floats) -> Reasons:
-        """The same, and what a reranker said.
+    def reranked(self, order: Sequence[int], scores: Mapping[int, float], fused: Floats) -> Provenance:
+        """A copy that also holds what a reranker said.
 
         Args:
-            order: The rows it read, its best first.
-            said: Its score of each.
-            before: The fused scores that it found, [n].
+            order: Rows of the candidates that it read, its best first.
+            scores: Its score of each, by row.
+            fused: The fused scores before it, [n].
         """
-        reasons = copy.copy(self)
-        reasons._reread = {row: FoundBy(self.query, "reranker", place) for place, row in enumerate(order, 1)}
-        reasons._said, reasons._before = said, before
-        return reasons
+        provenance = copy.copy(self)
+        provenance._reranked = {row: FoundBy(self.query, "reranker", rank) for rank, row in enumerate(order, 1)}
+        provenance._reranker_scores, provenance._fused_before = scores, fused
+        return provenance
 
     @property
     def any(self) -> bool:
-        """Whether anything at all speaks for one candidate rather than another."""
+        """Whether any signal distinguishes one candidate from another."""
         return any(bool(values.any()) for _, _, _, values, _ in self._ranks)
 
     def of(self, row: int) -> tuple[FoundBy, ...]:
-        every = [
-            FoundBy(by, signal, int(ranks[row]), weight)
-            for by, signal, weight, values, ranks in self._ranks
+        """What found the candidate at `row`, the best rank first; at least one signal, where any speaks for it."""
+        signals = [
+            FoundBy(name, signal, int(ranks[row]), weight)
+            for name, signal, weight, values, ranks in self._ranks
             if (signal != "bm25" or values[row] > 0) and values.any()
         ]
-        found = [one for one in every if one.rank <= NOTED_RANK] or sorted(every, key=lambda one: one.rank)[:1]
+        found_by = [one for one in signals if one.rank <= NOTED_RANK]
+        found_by = found_by or sorted(signals, key=lambda one: one.rank)[:1]
         passage = self.candidates.passages[row]
-        for place, clue in self._pointers:
-            at = clue.grounding
+        for rank, clue in self._grounded:
+            grounding = clue.grounding
             if (
-                at is not None
+                grounding is not None
                 and passage.start is not None
                 and passage.end is not None
-                and at.document_id == passage.document_id
-                and at.start < passage.end
-                and passage.start < at.end
+                and grounding.document_id == passage.document_id
+                and grounding.start < passage.end
+                and passage.start < grounding.end
             ):
-                found.append(FoundBy(clue.text, "memory", place, clue.weight if clue.weight is not None else 1.0))
-        if row in self._reread:
-            found.append(self._reread[row])
-        return tuple(sorted(found, key=lambda one: one.rank))
+                found_by.append(FoundBy(clue.text, "memory", rank, clue.weight if clue.weight is not None else 1.0))
+        if row in self._reranked:
+            found_by.append(self._reranked[row])
+        return tuple(sorted(found_by, key=lambda one: one.rank))
 
     def raw(self, row: int, fused: Floats) -> dict[str, float]:
+        """The scores of the candidate at `row`, as in `Evidence.raw`; the local score has the key "own" there."""
         query = self._query
         raw = {"bm25": float(query.bm25[row])}
         if query.dense is not None:
             raw["dense"] = float(query.dense[row])
-        raw["own"] = float(query.own[row])
+        raw["own"] = float(query.local[row])
         raw["neighbourhood"] = float(query.activation[row])
-        raw["fused"] = float((fused if self._before is None else self._before)[row])
-        if row in self._said:
-            raw["reranker"] = self._said[row]
+        raw["fused"] = float((fused if self._fused_before is None else self._fused_before)[row])
+        if row in self._reranker_scores:
+            raw["reranker"] = self._reranker_scores[row]
         return {name: round(value, 6) for name, value in raw.items()}
 
 
@@ -122,8 +127,8 @@ class Ranking:
 
     Args:
         fused: float32 [n], to be sorted by.
-        reasons: What speaks for each.
+        provenance: What found each.
     """
 
     fused: Floats
-    reasons: Reasons
+    provenance: Provenance

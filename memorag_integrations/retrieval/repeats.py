@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Literal
 
+from ..text.scripts import WITHOUT_BLANKS
 from ..text.sentences import sentences
 
 Repeats = Literal["collapse", "keep"]
@@ -41,9 +42,7 @@ _DASHES = dict.fromkeys(map(ord, "−–—‑"), "-")
 _PROTECTED = 0xF0000
 """Where punctuation that is meant is moved to: a plane of private use, which counts as letters."""
 
-_UNSPACED = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
-)
+_UNSPACED = re.compile(f"[{WITHOUT_BLANKS}]")  # "学"
 _FINAL = ".!?…。！？؟।"
 _CLOSING = "\"'”’»)]】』」 \t\n"
 

@@ -43,26 +43,6 @@ class Reranking:
         return given if given is None or isinstance(given, Reranking) else cls(given)
 
 
-def rerank(how: Reranking | None, ranking: Ranking) -> Ranking:
-    """The ranking with its best passages in the reranker's order.
-
-    Raises:
-        RerankerError: For another number of scores than passages, NaN or infinity.
-    """
-    rows, texts = _best(how, ranking)
-    if how is None or not texts:
-        return ranking
-    return _reordered(ranking, rows, how.model.rerank(ranking.reasons.query, texts), how.model)
-
-
-async def arerank(how: Reranking | None, ranking: Ranking) -> Ranking:
-    """`rerank`, the reranker awaited."""
-    rows, texts = _best(how, ranking)
-    if how is None or not texts:
-        return ranking
-    return _reordered(ranking, rows, await how.model.arerank(ranking.reasons.query, texts), how.model)
-
-
 def check_scores(scores: object, count: int, name: str) -> Floats:
     """`scores` as float32 [count].
 
@@ -113,17 +93,28 @@ def scores_of(back: Sequence[tuple[str, float | None]], count: int, name: str) -
     return [float(score) for score in scores]
 
 
-def _best(how: Reranking | None, ranking: Ranking) -> tuple[NDArray[np.intp], list[str]]:
-    """Rows of the best candidates, best first, and their texts."""
-    order = np.argsort(-ranking.fused, kind="stable")[: 0 if how is None else how.candidates]
-    return order, [ranking.reasons.candidates.passages[row].text for row in order]
+def best_rows(reranking: Reranking, ranking: Ranking) -> NDArray[np.intp]:
+    """Rows of the candidates that the reranker reads, best first."""
+    return np.argsort(-ranking.fused, kind="stable")[: reranking.candidates]
 
 
-def _reordered(ranking: Ranking, rows: NDArray[np.intp], scores: Sequence[float], reranker: Reranker) -> Ranking:
-    """The values the best were ranked by, dealt out anew: so a score still tells how far down the ranking a piece is."""
-    found = check_scores(scores, len(rows), type(reranker).__name__)
-    order = rows[np.argsort(-found, kind="stable")]
+def reorder(ranking: Ranking, rows: NDArray[np.intp], scores: object, name: str) -> Ranking:
+    """The ranking with the passages at `rows` in the order of the reranker's scores.
+
+    The fused scores of these rows are dealt out anew, so a score still tells how far down the ranking a passage is.
+
+    Args:
+        ranking: Before the reranker read it.
+        rows: Of the passages it read, best first, as `best_rows` gives them.
+        scores: What it answered, one number a row.
+        name: Of the reranker, for errors.
+
+    Raises:
+        RerankerError: For another number of scores than passages, NaN or infinity.
+    """
+    checked = check_scores(scores, len(rows), name)
+    order = rows[np.argsort(-checked, kind="stable")]
     fused = ranking.fused.copy()
     fused[order] = ranking.fused[rows]
-    said = {int(row): float(score) for row, score in zip(rows, found, strict=True)}
-    return Ranking(fused, ranking.reasons.reread([int(row) for row in order], said, ranking.fused))
+    scores_by_row = {int(row): float(score) for row, score in zip(rows, checked, strict=True)}
+    return Ranking(fused, ranking.provenance.reranked([int(row) for row in order], scores_by_row, ranking.fused))

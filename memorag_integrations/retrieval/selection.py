@@ -12,7 +12,7 @@ from ..documents import Passage
 from ..errors import InputError
 from ..evidence import Evidence
 from ..scores import Floats
-from .provenance import Reasons
+from .provenance import Provenance
 from .repeats import Repeats, Shown, Wording
 
 LOOKED_BEYOND = 15
@@ -46,13 +46,18 @@ class Selection:
         if self.repeats not in get_args(Repeats):
             raise InputError(f"repeats must be one of {', '.join(get_args(Repeats))}; found {self.repeats!r}.")
 
+    @classmethod
+    def of(cls, k: int | None, budget: int | None, cutoff: float = 0.0) -> Selection:
+        """k and budget as given; 5 pieces where neither is."""
+        return cls(5 if k is None and budget is None else k, budget, cutoff)
 
-def select(fused: Floats, reasons: Reasons, selection: Selection) -> list[Evidence]:
+
+def select(fused: Floats, provenance: Provenance, selection: Selection) -> list[Evidence]:
     """Walk down the ranking until enough is found; what repeats a piece already taken is noted on it instead."""
     kept: list[Evidence] = []
     shown = Shown()
     used = 0
-    passages = reasons.candidates.passages
+    passages = provenance.candidates.passages
     order = np.argsort(-fused, kind="stable")
     full, last = False, len(order)
     for place, row in enumerate(order):
@@ -74,7 +79,7 @@ def select(fused: Floats, reasons: Reasons, selection: Selection) -> list[Eviden
         if selection.budget is not None and used > selection.budget and kept:
             full, last = True, place + LOOKED_BEYOND
             continue
-        kept.append(Evidence(passage, score, reasons.of(int(row)), reasons.raw(int(row), fused)))
+        kept.append(Evidence(passage, score, provenance.of(int(row)), provenance.raw(int(row), fused)))
         if selection.repeats == "collapse":
             shown.add(wording)
     return kept

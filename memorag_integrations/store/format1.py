@@ -60,4 +60,4 @@ def read(database: sqlite3.Connection) -> tuple[State, dict[bytes, bytes]]:
     if of_document:
         raise ValueError("some of its passages are of no document")
     shards = [ShardRow(documents, content, folder) for _, documents, content, folder in tables["shards"]]
-    return State(0, meta, list(rows), rows, shards, sealed=False), dict(tables["vectors"])
+    return State(0, meta, list(rows), rows, shards, checksummed=False), dict(tables["vectors"])

@@ -19,15 +19,15 @@ from ..encoders.embedders import build_embedder, resolve_embedder
 from ..encoders.fingerprint import EmbedderFingerprint
 from ..errors import MemoryModelError, StoreError
 from ..index.bm25 import Vocabulary
-from ..index.documents import Entry
-from ..memories.recall_cache import cached
+from ..index.documents import IndexedDocument
+from ..memories.recall_cache import CachedMemoryModel, cached
 from ..progress import silent
 from ..retrieval.fusion import Fusion
 from ..scores import Floats
 from ..text import terms as analysis
 from . import memory_files
 from .records import DocumentRow, PassageRow, ShardRow, State, from_json, unpack_terms
-from .save import Settings, Shelf, fingerprint_of, remember_seal, seals_of
+from .save import Settings, StoreArtifacts, checksums_of, fingerprint_of, remember_checksum
 from .sqlite import damaged
 from .store import Store
 
@@ -54,7 +54,7 @@ class Opened:
     """A store with the models it names."""
 
     settings: Settings
-    shelf: Shelf
+    artifacts: StoreArtifacts
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Bundle:
     """What a store holds, as live objects."""
 
     settings: Settings
-    memory_model: MemoryModel
+    memory_model: CachedMemoryModel
     embedder: CheckedEmbedder | None
     corpus: Corpus
     generation: int
@@ -83,44 +83,46 @@ def load(
     """
     store = Store(folder)
     state = store.read()
-    if state.sealed and not state.generation and not unfinished:
+    if state.checksummed and not state.generation and not unfinished:
         raise StoreError(
             f"The store at {folder} holds no corpus yet: what memorized into it was broken off. The same call again goes on "
             f"from what it had finished."
         )
-    found = opened(store, state, embedder, model)
-    corpus, generation = restored(found.shelf, state, Corpus.empty(found.shelf.embedder is not None))
-    return Bundle(found.settings, found.shelf.model, found.shelf.embedder, corpus, generation)
+    found = open_models(store, state, embedder, model)
+    corpus, generation = restored(found.artifacts, state, Corpus.empty(found.artifacts.embedder is not None))
+    return Bundle(found.settings, cached(found.artifacts.model), found.artifacts.embedder, corpus, generation)
 
 
-def opened(store: Store, state: State, embedder: str | Embedder | None, memory: str | MemoryModel | None) -> Opened:
+def open_models(
+    store: Store, state: State, embedder: str | Embedder | None, memory: str | MemoryModel | None
+) -> Opened:
     """The settings and the models that a stored state names. Raises as `load`."""
-    with whole(store.folder):
+    with intact(store.folder):
         stored = state.meta["settings"]
         settings = Settings(**{**stored, "fusion": Fusion(**stored["fusion"])})
         made_by = None if state.meta["embedder"] is None else Maker.of(state.meta["embedder"])
         config, fingerprint = state.meta["memory"]["config"], state.meta["memory"]["fingerprint"]
     checked = _embedder(made_by, resolve_embedder(embedder))
     given = registry.memory_by_name(memory) if isinstance(memory, str) else memory
-    shelf = Shelf(store, cached(_memory_model(config, fingerprint, given)), checked)
+    artifacts = StoreArtifacts(store, cached(_memory_model(config, fingerprint, given)), checked)
     if checked is not None:
-        checked.late = shelf.keep_late
-    return Opened(settings, shelf)
+        checked.late = artifacts.keep_late
+    return Opened(settings, artifacts)
 
 
-def restored(shelf: Shelf, state: State, before: Corpus) -> tuple[Corpus, int]:
+def restored(artifacts: StoreArtifacts, state: State, before: Corpus) -> tuple[Corpus, int]:
     """The corpus of a stored state and its generation; of a later one where others' work took the files away meanwhile."""
     for _ in range(_RETRIES):
         try:
-            return restore(shelf, state, before), state.generation
+            return restore(artifacts, state, before), state.generation
         except MemoryModelError:
-            if shelf.store.generation() == state.generation:
+            if artifacts.store.generation() == state.generation:
                 raise
-            state = shelf.store.read(seals_of(before))
-    return restore(shelf, state, before), state.generation
+            state = artifacts.store.read(checksums_of(before))
+    return restore(artifacts, state, before), state.generation
 
 
-def restore(shelf: Shelf, state: State, before: Corpus, *, strict: bool = True) -> Corpus:
+def restore(artifacts: StoreArtifacts, state: State, before: Corpus, *, strict: bool = True) -> Corpus:
     """The corpus of a stored state. What its rows leave out is as in `before`.
 
     Args:
@@ -130,8 +132,8 @@ def restore(shelf: Shelf, state: State, before: Corpus, *, strict: bool = True) 
         StoreError: Where rows do not fit together.
         MemoryModelError: Where a memory is not as it was written.
     """
-    folder, vocabulary, dense = shelf.store.folder, before.index.terms.vocabulary, shelf.embedder is not None
-    with whole(folder):
+    folder, vocabulary, dense = artifacts.store.folder, before.index.terms.vocabulary, artifacts.embedder is not None
+    with intact(folder):
         entries = {
             id: _entry(state.rows[id], vocabulary, id in state.broken_terms) if id in state.rows else before.entries[id]
             for id in state.order
@@ -143,32 +145,32 @@ def restore(shelf: Shelf, state: State, before: Corpus, *, strict: bool = True) 
             "The terms of %d documents in %s were broken, and are made again.", len(state.broken_terms), folder
         )
     fresh = [entry for id, entry in entries.items() if before.entries.get(id) is not entry]
-    vectors = _vectors_of(shelf, fresh, before) if dense else {}
-    with whole(folder):
+    vectors = _vectors_of(artifacts, fresh, before) if dense else {}
+    with intact(folder):
         index = before.index.derive(list(entries.values()), vectors)
         shards = _shards(state.shards, {id: entry.document for id, entry in entries.items()}, before.shards, strict)
-    memories = [_memory(shelf, state, row, shard, before, strict) for row, shard in shards]
+    memories = [_memory(artifacts, state, row, shard, before, strict) for row, shard in shards]
     formed = [(shard, memory) for (_, shard), memory in zip(shards, memories, strict=True) if memory is not None]
     return Corpus(entries, [shard for shard, _ in formed], [memory for _, memory in formed], index)
 
 
-def _vectors_of(shelf: Shelf, fresh: Sequence[Entry], before: Corpus) -> dict[str, Floats]:
+def _vectors_of(artifacts: StoreArtifacts, fresh: Sequence[IndexedDocument], before: Corpus) -> dict[str, Floats]:
     """Vectors of all passages of these entries; those that the store has lost are encoded again."""
-    assert shelf.embedder is not None
+    assert artifacts.embedder is not None
     texts = {key: p.text for entry in fresh for key, p in zip(entry.keys, entry.passages, strict=True)}
     found = dict(before.index.vectors_of(list(texts)))
-    found |= shelf.vectors([key for key in texts if key not in found])
+    found |= artifacts.vectors([key for key in texts if key not in found])
     if missing := {key: text for key, text in texts.items() if key not in found}:
         logger.warning(
             "%d of %d vectors in %s were lost or broken, and are encoded again.",
-            len(missing), len(texts), shelf.store.folder,
+            len(missing), len(texts), artifacts.store.folder,
         )  # fmt: skip
-        found |= shelf.embedder.embed_passages(missing, silent)
-        shelf.embedder.forget()
+        found |= artifacts.embedder.embed_passages(missing, silent)
+        artifacts.embedder.forget()
     return found
 
 
-def _entry(row: DocumentRow, vocabulary: Vocabulary, broken_terms: bool) -> Entry:
+def _entry(row: DocumentRow, vocabulary: Vocabulary, broken_terms: bool) -> IndexedDocument:
     host = None if row.host is None else from_json(row.host)
     document = Document(row.text, row.id, from_json(row.metadata), host)
     passages = tuple(_passage(passage, document) for passage in row.passages)
@@ -177,8 +179,8 @@ def _entry(row: DocumentRow, vocabulary: Vocabulary, broken_terms: bool) -> Entr
     else:
         terms = unpack_terms(row, vocabulary.number)
     keys = tuple(passage.vector.hex() for passage in row.passages if passage.vector is not None)
-    entry = Entry(document, row.cut, row.language, passages, tuple(terms), keys)
-    remember_seal(entry, row.seal)
+    entry = IndexedDocument(document, row.cut, row.language, passages, tuple(terms), keys)
+    remember_checksum(entry, row.checksum)
     return entry
 
 
@@ -217,15 +219,17 @@ def _shards(
     return shards
 
 
-def _memory(shelf: Shelf, state: State, row: ShardRow, shard: Shard, before: Corpus, strict: bool) -> Memory | None:
+def _memory(
+    artifacts: StoreArtifacts, state: State, row: ShardRow, shard: Shard, before: Corpus, strict: bool
+) -> Memory | None:
     known = before.memory_of(shard)
     if known is not None:
         return known
     try:
         if row.folder is None:
-            return shelf.model.form(shard)
-        locate = memory_files.check if state.sealed else memory_files.folder_of
-        return shelf.model.load(locate(shelf.store.folder, row.folder), shard)
+            return artifacts.model.form(shard)
+        locate = memory_files.check if state.checksummed else memory_files.folder_of
+        return artifacts.model.load(locate(artifacts.store.folder, row.folder), shard)
     except MemoryModelError:
         if strict:
             raise
@@ -233,7 +237,7 @@ def _memory(shelf: Shelf, state: State, row: ShardRow, shard: Shard, before: Cor
 
 
 @contextmanager
-def whole(folder: Path) -> Iterator[None]:
+def intact(folder: Path) -> Iterator[None]:
     """Rows that do not fit together are damage; only what reads rows belongs inside, never a caller's model."""
     try:
         yield
@@ -244,7 +248,7 @@ def whole(folder: Path) -> Iterator[None]:
 def needs_embedder(folder: Path) -> bool:
     """Whether the store's vectors were made by a model that its settings cannot make again."""
     meta = Store(folder).meta().get("embedder")
-    with whole(folder):
+    with intact(folder):
         return meta is not None and meta["config"] is None
 
 

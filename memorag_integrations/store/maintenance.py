@@ -16,7 +16,7 @@ from ..progress import reporting
 from . import load as bundle
 from . import memory_files
 from .records import State
-from .save import Shelf, corpus_vectors, fingerprint_of, of_weights, row_of
+from .save import StoreArtifacts, corpus_vectors, fingerprint_of, of_weights, row_of
 from .sqlite import FORMAT, FRESH, reading, refused, writing
 from .store import Examination, Store
 
@@ -56,10 +56,10 @@ def verify(folder: str | Path) -> list[str]:
     state = found.state
     problems += [f"Document {id[:80]!r} is not as it was written. It cannot be made again." for id in found.lost]
     problems += [f"The terms of document {id[:80]!r} are broken. They can be made again." for id in state.broken_terms]
-    if not found.whole:
+    if not found.intact:
         problems.append("The list of documents, memories and settings is not the one that was written.")
     try:
-        with bundle.whole(folder):
+        with bundle.intact(folder):
             lost = _lost_vectors(folder, found)
     except StoreError as error:
         problems.append(str(error))
@@ -121,9 +121,9 @@ def repair(
         found = store.examine()
         if found.lost:
             _check_loss(store, found, drop)
-        opened = bundle.opened(store, found.state, embedder, memory)
+        opened = bundle.open_models(store, found.state, embedder, memory)
         corpus, done = _rebuilt(opened, found, report)
-        _rewrite(opened.shelf, found.state, corpus)
+        _rewrite(opened.artifacts, found.state, corpus)
     return done
 
 
@@ -143,24 +143,30 @@ def _check_loss(store: Store, found: Examination, drop: bool) -> None:
 
 
 def _rebuilt(opened: bundle.Opened, found: Examination, progress: Progress) -> tuple[Corpus, Repair]:
-    shelf = opened.shelf
+    artifacts = opened.artifacts
     lost = set(found.lost)
     order = [id for id in found.state.order if id not in lost]
     state = replace(found.state, order=order)
-    sound = bundle.restore(shelf, state, Corpus.empty(shelf.embedder is not None), strict=False)
+    sound = bundle.restore(artifacts, state, Corpus.empty(artifacts.embedder is not None), strict=False)
     settings = opened.settings
     reviser = Reviser(
-        Splitter(settings.passage_size), shelf.model, shelf.embedder, settings.language, shelf, progress, None
+        Splitter(settings.passage_size),
+        artifacts.model,
+        artifacts.embedder,
+        settings.language,
+        artifacts,
+        progress,
+        None,
     )
     corpus, change = reviser.revise(sound, list(sound.entries.values()), None)
-    _weigh(shelf, corpus, progress)
-    encoded = 0 if shelf.embedder is None else shelf.embedder.encoded
+    _weigh(artifacts, corpus, progress)
+    encoded = 0 if artifacts.embedder is None else artifacts.embedder.encoded
     return corpus, Repair(tuple(found.lost), len(state.broken_terms), encoded, change.formed)
 
 
-def _weigh(shelf: Shelf, corpus: Corpus, progress: Progress) -> None:
+def _weigh(artifacts: StoreArtifacts, corpus: Corpus, progress: Progress) -> None:
     """Make again the lexical weights that are not whole."""
-    embedder = shelf.embedder
+    embedder = artifacts.embedder
     if embedder is None or embedder.lexical is None:
         return
     every = [pair for entry in corpus.entries.values() for pair in zip(entry.keys, entry.passages, strict=True)]
@@ -169,8 +175,8 @@ def _weigh(shelf: Shelf, corpus: Corpus, progress: Progress) -> None:
         embedder.forget()
 
 
-def _rewrite(shelf: Shelf, state: State, corpus: Corpus) -> None:
-    vocabulary, embedder = corpus.index.terms.vocabulary, shelf.embedder
+def _rewrite(artifacts: StoreArtifacts, state: State, corpus: Corpus) -> None:
+    vocabulary, embedder = corpus.index.terms.vocabulary, artifacts.embedder
     rows = {id: row_of(entry, vocabulary) for id, entry in corpus.entries.items()}
     keys = [bytes.fromhex(key) for entry in corpus.entries.values() for key in entry.keys]
     vectors: dict[int, dict[bytes, bytes]] = {}
@@ -178,9 +184,9 @@ def _rewrite(shelf: Shelf, state: State, corpus: Corpus) -> None:
     if embedder is not None:
         vectors[1], spaces[1] = corpus_vectors(corpus)(keys), json.dumps(asdict(embedder.fingerprint))
     if embedder is not None and embedder.lexical is not None:
-        vectors[2], spaces[2] = shelf.packed_weights(keys), json.dumps(asdict(of_weights(embedder.fingerprint)))
-    written = State(state.generation + 1, state.meta, list(rows), rows, shelf.shards(corpus))
-    shelf.store.rewrite(written, vectors, spaces)
+        vectors[2], spaces[2] = artifacts.packed_weights(keys), json.dumps(asdict(of_weights(embedder.fingerprint)))
+    written = State(state.generation + 1, state.meta, list(rows), rows, artifacts.shards(corpus))
+    artifacts.store.rewrite(written, vectors, spaces)
 
 
 def _lost_vectors(folder: Path, found: Examination) -> int:
@@ -195,7 +201,7 @@ def _lost_vectors(folder: Path, found: Examination) -> int:
 
 def _broken_weights(folder: Path, found: Examination) -> list[str]:
     try:
-        with bundle.whole(folder):
+        with bundle.intact(folder):
             maker = found.state.meta["embedder"]
             own = None if maker is None else of_weights(fingerprint_of(maker["fingerprint"]))
     except StoreError:

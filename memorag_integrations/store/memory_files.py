@@ -44,7 +44,7 @@ def keep(folder: Path, name: str, save: Callable[[Path], object]) -> None:
         with refused(folder):
             unfinished.parent.mkdir(parents=True, exist_ok=True)
             save(unfinished)
-            seal(unfinished, name)
+            write_manifest(unfinished, name)
             if not target.is_dir():  # another process may have been as fast
                 os.replace(unfinished, target)
             sync(target.parent)
@@ -52,12 +52,12 @@ def keep(folder: Path, name: str, save: Callable[[Path], object]) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def seal(path: Path, name: str) -> None:
+def write_manifest(path: Path, name: str) -> None:
     """Note the size and hash of every file of a memory, and have it all on the disk."""
     files = {file.relative_to(path).as_posix(): _hash(file) for file in sorted(path.rglob("*")) if file.is_file()}
     files.pop(MANIFEST, None)
     manifest = {"name": name, "files": files}
-    (path / MANIFEST).write_text(json.dumps({**manifest, "seal": _seal(manifest)}), "utf-8")
+    (path / MANIFEST).write_text(json.dumps({**manifest, "seal": _checksum(manifest)}), "utf-8")
     for file in (*(path / file for file in files), path / MANIFEST, path):
         sync(file)
 
@@ -72,7 +72,7 @@ def check(folder: Path, name: str) -> Path:
     try:
         manifest: Any = json.loads((path / MANIFEST).read_text("utf-8"))
         own = {"name": name, "files": manifest["files"]}
-        if manifest["seal"] != _seal(own):
+        if manifest["seal"] != _checksum(own):
             raise ValueError(f"{MANIFEST} is not as it was written")
         for file, expected in own["files"].items():
             if _hash(path / file) != expected:
@@ -117,5 +117,5 @@ def _hash(path: Path) -> list[Any]:
     return [path.stat().st_size, digest.hexdigest()]
 
 
-def _seal(manifest: dict[str, Any]) -> str:
+def _checksum(manifest: dict[str, Any]) -> str:
     return xxhash.xxh3_128_hexdigest(json.dumps(manifest, sort_keys=True).encode())

@@ -1,4 +1,4 @@
-"""What a store keeps of a corpus, as rows, and the seals by which a broken row is known."""
+"""The rows of a store, and the checksums by which a damaged row is recognised."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
+
+from ..text.metadata import decode_metadata, encode_metadata
 
 Value = str | bytes | int | float | None
 
@@ -55,15 +57,15 @@ class DocumentRow:
     passages: Sequence[PassageRow]
 
     @cached_property
-    def seal(self) -> bytes:
+    def checksum(self) -> bytes:
         """Of what was given to us: it cannot be made again."""
         own = (self.id, self.text, self.metadata, self.host, self.language, self.cut)
-        return seal(own, *((*row[:7], row.vector) for row in self.passages))
+        return checksum(own, *((*row[:7], row.vector) for row in self.passages))
 
     @cached_property
-    def terms_seal(self) -> bytes:
+    def terms_checksum(self) -> bytes:
         """Of what is worked out from it."""
-        return seal((self.vocabulary,), *((row.terms,) for row in self.passages))
+        return checksum((self.vocabulary,), *((row.terms,) for row in self.passages))
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class State:
         rows: Of the documents asked for.
         shards: What its memories were formed over.
         broken_terms: Ids of documents whose terms are not as they were written.
-        sealed: Whether the files of its memories can be held against what was written.
+        checksummed: Whether the files of its memories have checksums; those of format 1 have none.
     """
 
     generation: int
@@ -86,10 +88,10 @@ class State:
     rows: Mapping[str, DocumentRow]
     shards: Sequence[ShardRow]
     broken_terms: frozenset[str] = frozenset()
-    sealed: bool = True
+    checksummed: bool = True
 
 
-def seal(*groups: Iterable[Value]) -> bytes:
+def checksum(*groups: Iterable[Value]) -> bytes:
     """XXH3 (128 bits) of values with their types and lengths: against accidents, not against intent."""
     digest = xxhash.xxh3_128()
     for group in groups:
@@ -132,7 +134,7 @@ def unpack_terms(row: DocumentRow, number: Callable[[Sequence[str]], NDArray[np.
 
 
 def to_json(value: Mapping[str, Any] | None) -> str | None:
-    return None if value is None else json.dumps(dict(value))
+    return None if value is None else json.dumps(encode_metadata(value, "a document or passage"))
 
 
 def from_json(stored: str) -> dict[str, Any]:
@@ -140,7 +142,7 @@ def from_json(stored: str) -> dict[str, Any]:
     value = json.loads(stored)
     if not isinstance(value, dict):
         raise TypeError(f"expected a mapping, found {stored[:80]}")
-    return value
+    return decode_metadata(value)
 
 
 def _width(terms: int) -> str:

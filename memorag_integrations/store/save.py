@@ -16,14 +16,14 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from ..contracts import Memory, MemoryModel
-from ..corpus.revise import Depot
+from ..corpus.revise import ArtifactCache
 from ..corpus.state import Corpus
 from ..documents import Document, Passage, Shard, text_hash
 from ..encoders.checked import CheckedEmbedder
 from ..encoders.fingerprint import EmbedderFingerprint
-from ..errors import MemoryModelError, StoreError
+from ..errors import InputError, MemoryModelError, StoreError
 from ..index.bm25 import Vocabulary
-from ..index.documents import Entry
+from ..index.documents import IndexedDocument
 from ..index.learned_sparse import pack_weights, unpack_weights
 from ..retrieval.fusion import Fusion
 from ..scores import Floats, LexicalWeights
@@ -44,9 +44,20 @@ class Settings:
     shards: int
     clues: int
 
+    def checked(self) -> Settings:
+        """These settings.
+
+        Raises:
+            InputError: Where `shards` or `clues` is no whole number of at least 1.
+        """
+        for name, value in (("shards", self.shards), ("clues", self.clues)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InputError(f"{name} must be a whole number of at least 1, found {value!r}.")
+        return self
+
 
 @dataclass(frozen=True)
-class Shelf(Depot):
+class StoreArtifacts(ArtifactCache):
     """A store as the place where finished work is kept while a change is under way."""
 
     store: Store
@@ -147,18 +158,18 @@ class Shelf(Depot):
         return fingerprint_of(fingerprint).same_space(of_weights(self.embedder.fingerprint))
 
 
-def commit(shelf: Shelf, corpus: Corpus, settings: Settings, expected: int | None) -> int | None:
+def commit(artifacts: StoreArtifacts, corpus: Corpus, settings: Settings, expected: int | None) -> int | None:
     """Make `corpus` the state of the store; memories and vectors that it lacks first. See `Store.commit`."""
-    store, model, embedder = shelf.store, shelf.model, shelf.embedder
-    shelf.shards(corpus)  # before the transaction, which is short then
+    store, model, embedder = artifacts.store, artifacts.model, artifacts.embedder
+    artifacts.shards(corpus)  # before the transaction, which is short then
     vocabulary = corpus.index.terms.vocabulary
     return store.commit(
         describe(settings, model, embedder),
-        seals_of(corpus),
+        checksums_of(corpus),
         lambda id: row_of(corpus.entries[id], vocabulary),
-        lambda: shelf.shards(corpus),  # again, should another process have cleared them up
+        lambda: artifacts.shards(corpus),  # again, should another process have cleared them up
         expected=expected,
-        vectors=shelf.spaces(corpus),
+        vectors=artifacts.spaces(corpus),
     )
 
 
@@ -185,24 +196,24 @@ def describe(settings: Settings, model: MemoryModel, embedder: CheckedEmbedder |
     }
 
 
-_seals: WeakKeyDictionary[Entry, bytes] = WeakKeyDictionary()
+_checksums: WeakKeyDictionary[IndexedDocument, bytes] = WeakKeyDictionary()
 
 
-def seals_of(corpus: Corpus) -> dict[str, bytes]:
-    """The seal of each document, by which a store knows whether it has it; worked out once for each."""
+def checksums_of(corpus: Corpus) -> dict[str, bytes]:
+    """The checksum of each document, by which a store knows whether it has it; worked out once for each."""
     vocabulary = corpus.index.terms.vocabulary
     for entry in corpus.entries.values():
-        if entry not in _seals:
-            _seals[entry] = row_of(entry, vocabulary).seal
-    return {id: _seals[entry] for id, entry in corpus.entries.items()}
+        if entry not in _checksums:
+            _checksums[entry] = row_of(entry, vocabulary).checksum
+    return {id: _checksums[entry] for id, entry in corpus.entries.items()}
 
 
-def remember_seal(entry: Entry, seal: bytes) -> None:
-    """The seal that an entry was stored with."""
-    _seals[entry] = seal
+def remember_checksum(entry: IndexedDocument, checksum: bytes) -> None:
+    """The checksum that an entry was stored with."""
+    _checksums[entry] = checksum
 
 
-def row_of(entry: Entry, vocabulary: Vocabulary) -> DocumentRow:
+def row_of(entry: IndexedDocument, vocabulary: Vocabulary) -> DocumentRow:
     """An entry as the store keeps it."""
     document = entry.document
     own, blobs = pack_terms(entry.terms, vocabulary.term)

@@ -172,7 +172,7 @@ def refused(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def beheaded(folder: Path) -> StoreError | None:
+def missing_database(folder: Path) -> StoreError | None:
     """Why a folder with a store's remains but no database is no place for a new one; None where it is not one."""
     left = [name for name in (MEMORIES, f"{DATABASE}-journal") if (folder / name).exists()]
     if exists(folder) or not left:
@@ -215,7 +215,7 @@ def _present(folder: Path) -> Path:
         raise theirs
     if not folder.is_dir():
         raise StoreError(f"Expected a store folder at {folder}, found {'a file' if folder.exists() else 'nothing'}.")
-    if not path.is_file() and (gone := beheaded(folder)):
+    if not path.is_file() and (gone := missing_database(folder)):
         raise gone
     if not path.is_file():
         raise StoreError(

@@ -18,17 +18,17 @@ from typing import Any
 from ..errors import StoreError
 from . import format1, memory_files
 from . import original_memorag as original_store
-from .records import DocumentRow, PassageRow, ShardRow, State, seal
+from .records import DocumentRow, PassageRow, ShardRow, State, checksum
 from .sqlite import (
     DATABASE,
     FORMAT,
     FRESH,
-    beheaded,
     create,
     damage,
     damaged,
     exists,
     fresh,
+    missing_database,
     reading,
     refused,
     sync,
@@ -53,12 +53,12 @@ class Examination:
     Args:
         state: What is as it was written.
         lost: Ids of documents that are not, and are in its order alone.
-        whole: Whether its settings, its shards and the list of its documents are those that were written.
+        intact: Whether its settings, its shards and the list of its documents are those that were written.
     """
 
     state: State
     lost: Sequence[str]
-    whole: bool = True
+    intact: bool = True
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Store:
         """One whole state.
 
         Args:
-            known: Seals of documents that need not be read if they are still the same.
+            known: Checksums of documents that need not be read if they are still the same.
 
         Raises:
             StoreError: Where there is no store, its format is newer, or something is not as it was written.
@@ -123,9 +123,9 @@ class Store:
                 )
             meta = _meta(database)
             generation, digest = _stored_state(meta, version)
-            whole = digest == _digest(database)
+            intact = digest == _digest(database)
             meta.pop("state")
-            return replace(_state(database, generation, meta, {}), whole=whole)
+            return replace(_state(database, generation, meta, {}), intact=intact)
 
     def vectors(self, space: int, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """Those of these vectors that are there and whole."""
@@ -139,7 +139,7 @@ class Store:
         """How many vectors of a space are not as they were written."""
         with reading(self.folder) as (database, _):
             rows = database.execute("SELECT key, vector, seal FROM vectors WHERE space = ?", (space,))
-            return sum(seal((key, vector)) != stored for key, vector, stored in rows)
+            return sum(checksum((key, vector)) != stored for key, vector, stored in rows)
 
     def space(self, same: Names) -> int | None:
         """The number of the embedder's space that `same` says yes to, by its fingerprint."""
@@ -179,7 +179,7 @@ class Store:
     def commit(
         self,
         meta: Mapping[str, Any],
-        seals: Mapping[str, bytes],
+        checksums: Mapping[str, bytes],
         row: Callable[[str], DocumentRow],
         shards: Callable[[], Sequence[ShardRow]],
         *,
@@ -190,8 +190,8 @@ class Store:
 
         Args:
             meta: Settings and fingerprints.
-            seals: Of all documents, in their order.
-            row: The rows of a document, asked for where the store has none with its seal.
+            checksums: Of all documents, in their order.
+            row: The rows of a document, asked for where the store has none with its checksum.
             shards: All of them, their memories in the folder; asked for when nobody else can take these away any more.
             expected: The generation that this state was made from: None is returned, and nothing written, where the
                 store has gone on since. None for whatever there is.
@@ -206,7 +206,7 @@ class Store:
                 return None
             if digest != _digest(database):
                 raise damaged(self.folder, "its state is not the one that was written")
-            keys = _put_documents(database, seals, row)
+            keys = _put_documents(database, checksums, row)
             for space, lacking in vectors.items():
                 _put_vectors(database, space, lacking(_missing(database, space, keys)))
             _put_shards(database, shards())
@@ -230,7 +230,7 @@ class Store:
             with damage(self.folder):
                 state, vectors = format1.read(database)
             for folder in {row.folder for row in state.shards if row.folder}:
-                memory_files.seal(memory_files.folder_of(self.folder, folder), folder)
+                memory_files.write_manifest(memory_files.folder_of(self.folder, folder), folder)
             maker = state.meta["embedder"]
             spaces = {} if maker is None else {1: json.dumps(maker["fingerprint"])}
             self.rewrite(state, {1: vectors} if maker else {}, spaces)
@@ -248,7 +248,7 @@ def check_target(folder: Path) -> Path:
         if exists(folder):
             with reading(folder):
                 pass
-        elif gone := beheaded(folder):
+        elif gone := missing_database(folder):
             raise gone
         elif any(not entry.name.startswith(FRESH) for entry in folder.iterdir()):
             raise original_store.refusal(folder) or StoreError(
@@ -289,25 +289,25 @@ def _put_state(database: sqlite3.Connection, generation: int) -> None:
 
 
 def _digest(database: sqlite3.Connection) -> str:
-    """Of the seals of all documents, the shards, the settings and the generation: what is not read must not change."""
+    """Of the checksums of all documents, the shards, the settings and the generation: what is not read must not change."""
     generation = _meta(database)["state"]["generation"]
-    total = int.from_bytes(seal(("generation", generation)))
+    total = int.from_bytes(checksum(("generation", generation)))
     for query in (
         "SELECT number, place, id, seal, terms_seal FROM documents",
         "SELECT place, documents, content, folder FROM shards",
         "SELECT key, value FROM meta WHERE key != 'state'",
     ):
         for row in database.execute(query):
-            total += int.from_bytes(seal((query[:12], *row)))
+            total += int.from_bytes(checksum((query[:12], *row)))
     return f"{total % _MOD:032x}"
 
 
 def _state(
     database: sqlite3.Connection, generation: int, meta: Mapping[str, Any], known: Mapping[str, bytes]
 ) -> Examination:
-    """The documents whose seals are not known, and all else of a state but its vectors."""
+    """The documents whose checksums are not known, and all else of a state but its vectors."""
     stored = database.execute("SELECT number, id, seal FROM documents ORDER BY place").fetchall()
-    wanted = [number for number, id, seal in stored if known.get(id) != seal]
+    wanted = [number for number, id, checksum in stored if known.get(id) != checksum]
     passages = _passages(database, wanted)
     rows: dict[str, DocumentRow] = {}
     broken, lost = [], []
@@ -315,10 +315,10 @@ def _state(
         row = database.execute(f"SELECT {_DOCUMENT} FROM documents WHERE number = ?", (number,)).fetchone()
         id, text, metadata, host, language, cut, vocabulary, own, terms = row
         document = DocumentRow(id, text, metadata, host, language, cut, vocabulary, passages[number])
-        if document.seal != own:
+        if document.checksum != own:
             lost.append(id)
             continue
-        if document.terms_seal != terms:
+        if document.terms_checksum != terms:
             broken.append(id)
         rows[id] = document
     shards = [ShardRow(*row) for row in database.execute(_SHARDS)]
@@ -337,7 +337,7 @@ def _passages(database: sqlite3.Connection, numbers: Sequence[int]) -> dict[int,
 
 def _put_documents(
     database: sqlite3.Connection,
-    seals: Mapping[str, bytes],
+    checksums: Mapping[str, bytes],
     row: Callable[[str], DocumentRow],
 ) -> set[bytes]:
     """Write the documents that differ and the order of all; the keys of the vectors that those written name."""
@@ -345,12 +345,12 @@ def _put_documents(
         id: (number, place, stored)
         for number, place, id, stored in database.execute("SELECT number, place, id, seal FROM documents")
     }
-    for id in known.keys() - seals.keys():
+    for id in known.keys() - checksums.keys():
         _delete_document(database, known[id][0])
         database.execute("DELETE FROM documents WHERE number = ?", (known[id][0],))
     keys: set[bytes] = set()
     last, changed = -1, []
-    for id, wanted in seals.items():
+    for id, wanted in checksums.items():
         number, place, stored = known.get(id, (None, -1, None))
         if stored == wanted:
             if place <= last:
@@ -372,7 +372,17 @@ def _delete_document(database: sqlite3.Connection, number: int) -> None:
 
 
 def _put_document(database: sqlite3.Connection, row: DocumentRow, number: int | None, place: int) -> set[bytes]:
-    own = (row.id, row.text, row.metadata, row.host, row.language, row.cut, row.vocabulary, row.seal, row.terms_seal)
+    own = (
+        row.id,
+        row.text,
+        row.metadata,
+        row.host,
+        row.language,
+        row.cut,
+        row.vocabulary,
+        row.checksum,
+        row.terms_checksum,
+    )
     found = database.execute(
         f"INSERT OR REPLACE INTO documents(number, place, {_DOCUMENT}) "
         f"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number",
@@ -417,7 +427,7 @@ def _vectors(database: sqlite3.Connection, space: int, keys: Sequence[bytes]) ->
         rows = database.execute(query, (space,)).fetchall()
     else:
         rows = [row for key in keys for row in database.execute(f"{query} AND key = ?", (space, key))]
-    return {key: vector for key, vector, stored in rows if key in wanted and seal((key, vector)) == stored}
+    return {key: vector for key, vector, stored in rows if key in wanted and checksum((key, vector)) == stored}
 
 
 def _missing(database: sqlite3.Connection, space: int, keys: set[bytes]) -> list[bytes]:
@@ -428,7 +438,7 @@ def _missing(database: sqlite3.Connection, space: int, keys: set[bytes]) -> list
 def _put_vectors(database: sqlite3.Connection, space: int, vectors: Mapping[bytes, bytes]) -> None:
     database.executemany(
         "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?)",
-        [(space, key, vector, seal((key, vector))) for key, vector in vectors.items()],
+        [(space, key, vector, checksum((key, vector))) for key, vector in vectors.items()],
     )
 
 

@@ -1,38 +1,51 @@
 """Where in a text a clue stands, though the model changed case, punctuation or words, and how well. Pure.
 
-Both are read as words: runs of letters and digits, compatibility forms and case folded; in scripts without blanks
-between words, every character with its marks is one. A clue's rare words vote for a window of the text, and the best
-windows are aligned with the clue character by character.
+The clue's rare words, and its runs of three words, vote for windows of the text. A short clue is aligned with the best
+windows character by character, a long one word by word. The work for one clue has an upper bound, whatever its length
+and the text's: so many occurrences of words are counted, and so many characters aligned.
 """
 
 from __future__ import annotations
 
-import math
-import re
-import sys
-import unicodedata
-from functools import lru_cache
-from itertools import groupby
+import threading
+from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from rapidfuzz.distance import Indel
 from rapidfuzz.fuzz import partial_ratio_alignment
+
+from .word_index import Floats, Occurrences, WordIndex, words
 
 LONGEST = 4000
 """Characters of a clue that are looked for; what follows does not move its place."""
 LEAST = 0.15
 """Score under which a place is chance: see benchmarks/grounding.py."""
 
-_WINDOWS = 6
-_STEPS = 8
-_TRIES = 100
-_NO_BLANKS = (
-    "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf"  # Thai, Lao, Tibetan, Burmese, Khmer
-    "\u3005-\u3007\u3040-\u30ff\u3100-\u312f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"
-    "\U00020000-\U0003ffff"
-)
+OCCURRENCES = 1 << 16
+"""Occurrences of the clue's words and runs of words that vote; beyond it the most common words have no vote."""
+WINDOWS = 6
+"""Most windows of the text that a clue is aligned with."""
+ALIGNED = 3
+"""Of these, the most promising ones in which every range is tried."""
+SHORT = 50_000_000
+"""A clue is aligned character by character where its length squared, by the window's length, is at most this."""
+GRID = 6
+"""Ranges tried along a stretch of the window that is as long as the clue."""
+STEPS = 8
+"""Most words tried at either side of an aligned range to make it longer."""
+
+MOST_WORDS = 1000
+"""Words of a clue that are looked for. In a script without blanks between words, every character is one."""
+
+_COMPARED = 40_000_000
+_MOST_CHECKS = 28
+_LONG = 1000
+_FEW_WINDOWS = 3
+_FEW_CHECKS = 8
+_CANDIDATES = 100
 
 
 class Place(NamedTuple):
@@ -43,22 +56,8 @@ class Place(NamedTuple):
     score: float
 
 
-class Words(NamedTuple):
-    """A text as words: their normalised forms, and where each begins and ends."""
-
-    forms: list[str]
-    starts: list[int]
-    ends: list[int]
-
-
-def words(text: str) -> Words:
-    """The words of `text`, of any script."""
-    found = [(match.start(), match.end(), match.group()) for match in _word_pattern().finditer(text)]
-    return Words([_form(word) for _, _, word in found], [start for start, _, _ in found], [end for _, end, _ in found])
-
-
 class Grounder:
-    """Finds clues in one text. Built once a text, in time linear in its length; asking changes nothing.
+    """Finds clues in one text. The index of the text is built at the first question, once, in linear time.
 
     Args:
         text: The text.
@@ -68,24 +67,22 @@ class Grounder:
     def __init__(self, text: str, least: float = LEAST) -> None:
         self._text = text
         self._least = least
-        forms, starts, ends = words(text)
-        self._ids: dict[str, int] = {}
-        self._forms = forms
-        ids = np.fromiter((self._ids.setdefault(form, len(self._ids)) for form in forms), np.int32, len(forms))
-        self._starts = np.array(starts, dtype=np.int64)
-        self._ends = np.array(ends, dtype=np.int64)
-        self._by_word = np.argsort(ids, kind="stable").astype(np.int32)
-        self._first = np.concatenate([[0], np.cumsum(np.bincount(ids, minlength=len(self._ids)))]).astype(np.int64)
+        self._index: WordIndex | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def index(self) -> WordIndex:
+        """Where the words of the text stand; several threads that ask at once share one."""
+        if self._index is None:
+            with self._lock:
+                if self._index is None:
+                    self._index = WordIndex(self._text)
+        return self._index
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the index, the text apart; the words themselves are counted as held once."""
-        arrays = (self._starts, self._ends, self._by_word, self._first)
-        return (
-            sum(array.nbytes for array in arrays)
-            + sum(sys.getsizeof(form) for form in self._ids)
-            + 8 * len(self._forms)
-        )
+        """Bytes of the index once it is built, the text apart."""
+        return self._index.nbytes if self._index else 0
 
     def ground(self, clue: str, within: tuple[int, int] | None = None) -> Place | None:
         """The place that carries `clue` best.
@@ -98,123 +95,202 @@ class Grounder:
             None where nothing better than chance is found (`least`).
         """
         start, end = within or (0, len(self._text))
-        clue = clue[:LONGEST].strip()
-        low, high = (int(i) for i in (np.searchsorted(self._starts, start), np.searchsorted(self._ends, end, "right")))
-        forms = words(clue).forms
-        if not forms or low >= high:
+        low = int(np.searchsorted(self.index.starts, np.int32(start)))
+        high = int(np.searchsorted(self.index.ends, np.int32(end), "right"))
+        if low >= high or not (target := _Clue(clue, self.index)).forms:
             return None
-        if (at := self._find(clue, start, end)) is not None:
-            return Place(at, at + len(clue), 1.0)
-        places = [self._align(forms, *window) for window in self._windows(forms, low, high)]
-        best = max((place for place in places if place), key=lambda place: (place.score, -place.start), default=None)
+        votes = self.index.occurrences(target.numbers, low, high, OCCURRENCES)
+        if place := self._exact(target, votes, (low, high), (start, end)):
+            return place
+        windows = [_Window(target, self.index, *window) for window in self._windows(target, votes, low, high)]
+        windows.sort(key=lambda window: -window.likeness)
+        places = [window.place() for window in windows[:ALIGNED]]
+        best = max(places, key=lambda place: (place.score, -place.start), default=None)
         return best if best and best.score >= self._least else None
 
-    def _find(self, clue: str, start: int, end: int) -> int | None:
-        """Where the clue stands character for character, and not with an end inside a word: "is" is not in "this"."""
-        at = self._text.find(clue, start, end)
-        for _ in range(_TRIES):
-            if at < 0:
-                return None
-            if all(self._between_words(edge) for edge in (at, at + len(clue))):
-                return at
-            at = self._text.find(clue, at + 1, end)
-        return None
-
-    def _between_words(self, position: int) -> bool:
-        before = int(np.searchsorted(self._starts, position)) - 1
-        return before < 0 or bool(self._ends[before] <= position)
-
-    def _windows(self, forms: list[str], low: int, high: int) -> list[tuple[int, int]]:
-        """Ranges of words [low, high) that hold most of the clue's rare words, best first."""
-        known = sorted({self._ids[form] for form in forms if form in self._ids})
-        width = max(len(forms), 4)
-        buckets = (high - low) // width + 1
-        weight = np.zeros(buckets + 1)
-        for word in known:
-            where = self._by_word[self._first[word] : self._first[word + 1]]
-            where = where[np.searchsorted(where, low) : np.searchsorted(where, high)]
-            weight[np.unique((where - low) // width)] += self._rarity(word)
-        pairs = weight[:-1] + weight[1:]
-        order = np.argsort(-pairs, kind="stable")[: 2 * _WINDOWS]
-        windows: list[tuple[int, int]] = []
-        for bucket in order[pairs[order] > 0]:
-            begin = low + int(bucket) * width
-            if all(abs(begin - other) >= width for other, _ in windows):
-                windows.append((begin, begin + 2 * width))
-        margin = width // 2 + 2
-        return [(max(low, begin - margin), min(high, end + margin)) for begin, end in windows[:_WINDOWS]]
-
-    def _align(self, forms: list[str], low: int, high: int) -> Place | None:
-        clue, _ = _joined(forms)
-        window, offsets = _joined(self._forms[low:high])
-        found = partial_ratio_alignment(clue, window)
-        if found is None:
+    def _exact(
+        self, clue: _Clue, votes: Occurrences, positions: tuple[int, int], characters: tuple[int, int]
+    ) -> Place | None:
+        """Where the clue's words stand in their order: character for character if there is such a place."""
+        index = self.index
+        if (clue.numbers < 0).any() or not len(votes.units):
             return None
-        first = int(np.searchsorted(offsets, found.dest_start, "right")) - 1
-        last = max(first, int(np.searchsorted(offsets, max(found.dest_end - 1, found.dest_start), "right")) - 1)
-        first, last = self._trim(set(forms), low + max(first, 0), low + last)
-        first, last, score = self._grow(forms, first, last, (low, high))
-        return Place(int(self._starts[first]), int(self._ends[last]), score)
+        begins = votes.positions[votes.units == 0] - votes.offsets[0]
+        begins = begins[(begins >= positions[0]) & (begins + len(clue.numbers) <= positions[1])]
+        for offset in votes.offsets[1:_FEW_CHECKS]:
+            begins = begins[index.ids[begins + offset] == clue.numbers[offset]]
+        matches = [
+            int(begin)
+            for begin in begins[:_CANDIDATES]
+            if np.array_equal(index.ids[begin : begin + len(clue.numbers)], clue.numbers)
+        ]
+        for begin in matches:
+            at = int(index.starts[begin]) - clue.first
+            if characters[0] <= at and at + len(clue.text) <= characters[1] and self._text.startswith(clue.text, at):
+                return Place(at, at + len(clue.text), 1.0)
+        if not matches:
+            return None
+        last = matches[0] + len(clue.numbers) - 1
+        return Place(int(index.starts[matches[0]]), int(index.ends[last]), 1.0)
 
-    def _grow(self, clue: list[str], first: int, last: int, window: tuple[int, int]) -> tuple[int, int, float]:
-        """The range made longer while the score rises: the alignment is as long as the clue, its place may be longer."""
-        wanted, score = set(clue), self._score(clue, self._forms[first : last + 1])
-        before = [i for i in range(first - 1, window[0] - 1, -1) if self._forms[i] in wanted][:_STEPS]
-        after = [i for i in range(last + 1, window[1]) if self._forms[i] in wanted][:_STEPS]
-        for end in after:
-            if (longer := self._score(clue, self._forms[first : end + 1])) > score:
-                last, score = end, longer
-        for start in before:
-            if (longer := self._score(clue, self._forms[start : last + 1])) > score:
-                first, score = start, longer
-        return first, last, score
+    def _windows(self, clue: _Clue, votes: Occurrences, low: int, high: int) -> Iterator[tuple[int, int]]:
+        """Ranges of words that hold most of the clue's rare words and runs, best first."""
+        width = max(len(clue.forms), 4)
+        buckets = (votes.positions - low) // width
+        first_votes = np.ones(len(buckets), bool)  # a word has one vote for a bucket, however often it stands there
+        first_votes[1:] = (np.diff(buckets) != 0) | (np.diff(votes.units) != 0)
+        weights = np.bincount(
+            buckets[first_votes],
+            weights=votes.weights[votes.units[first_votes]],
+            minlength=(high - low) // width + 2,
+        )
+        pairs = weights[:-1] + weights[1:]
+        margin = width // 2 + 2
+        chosen: list[int] = []
+        for bucket in _highest(pairs, 2 * WINDOWS):
+            begin = low + bucket * width
+            if pairs[bucket] > 0 and all(abs(begin - other) >= width for other in chosen):
+                chosen.append(begin)
+        for begin in chosen[: clue.windows]:
+            yield max(low, begin - margin), min(high, begin + 2 * width + margin)
 
-    def _trim(self, clue: set[str], first: int, last: int) -> tuple[int, int]:
-        """Without words at either end that the clue does not hold."""
-        while first < last and self._forms[first] not in clue:
-            first += 1
-        while last > first and self._forms[last] not in clue:
-            last -= 1
-        return first, last
 
-    def _score(self, clue: list[str], place: list[str]) -> float:
+class _Clue:
+    """A clue as words, and how rare they are in the text.
+
+    Args:
+        text: The clue as it came.
+        index: The words of the text that it is looked for in.
+    """
+
+    def __init__(self, text: str, index: WordIndex) -> None:
+        whole = text.strip()
+        self.text = whole[:LONGEST].rstrip()
+        self.forms, starts, ends = words(self.text)
+        if len(self.forms) > MOST_WORDS:
+            del self.forms[MOST_WORDS:]
+            self.text = self.text[: ends[MOST_WORDS - 1]]
+        elif len(self.forms) > 1 and len(whole) > LONGEST and ends[-1] == LONGEST:  # the cut may lie inside a word
+            del self.forms[-1]
+            self.text = self.text[: ends[-2]]
+        self.first = starts[0] if starts else 0
+        self.joined = " ".join(self.forms)
+        self.numbers = index.numbers(self.forms)
+        self.windows = WINDOWS if len(self.joined) <= _LONG else _FEW_WINDOWS
+        self.checks = int(min(_MOST_CHECKS, _COMPARED / (len(self.joined) + 1) ** 2 / self.windows))
+        rarities = index.rarity(self.numbers)
+        self.mean_rarity = float(rarities.mean()) if self.forms else 0.0
+        self._rarity = dict(zip(self.forms, rarities.tolist(), strict=True))
+        self._total = sum(self._rarity.values())
+
+    def __contains__(self, form: str) -> bool:
+        return form in self._rarity
+
+    def likeness(self, place: list[str]) -> float:
         """Half the likeness of the characters in order, above that of unlike texts; half the share of rare words found."""
-        if clue == place:
+        if self.forms == place:
             return 1.0
-        likeness = max(0.0, 2.0 * Indel.normalized_similarity(_joined(clue)[0], _joined(place)[0]) - 1.0)
-        here = set(place)
-        rarity = {form: self._rarity(self._ids[form]) if form in self._ids else self._rarest for form in set(clue)}
-        shared = sum(weight for form, weight in rarity.items() if form in here) / sum(rarity.values())
-        return min(0.99, (likeness + shared) / 2)
+        characters = max(0.0, 2.0 * Indel.normalized_similarity(self.joined, " ".join(place)) - 1.0)
+        found = sum(map(self._rarity.__getitem__, self._rarity.keys() & set(place))) / self._total
+        return min(0.99, (characters + found) / 2)
+
+
+class _Window:
+    """A window of the text's words, and the ranges of it that may carry the clue.
+
+    Args:
+        clue: What is looked for.
+        index: The words of the text.
+        low, high: The window's word positions in the text.
+    """
+
+    def __init__(self, clue: _Clue, index: WordIndex, low: int, high: int) -> None:
+        self._clue, self._index, self._low = clue, index, low
+        numbers = index.ids[low:high]
+        forms = index.forms
+        self._forms = [forms[number] for number in numbers.tolist()]
+        shared = np.where(np.isin(numbers, clue.numbers), index.rarity(numbers), 0.0)
+        self._in_clue = shared > 0
+        self._ranges = {range_: self._likeness(*range_) for range_ in map(self._trimmed, self._promising(shared))}
 
     @property
-    def _rarest(self) -> float:
-        return math.log(1.0 + len(self._forms))
+    def likeness(self) -> float:
+        """Of the likest range so far."""
+        return max(self._ranges.values())
 
-    def _rarity(self, word: int) -> float:
-        count = float(self._first[word + 1] - self._first[word])
-        return math.log(1.0 + len(self._forms) / count)
+    def place(self) -> Place:
+        """The range most like the clue."""
+        joined = " ".join(self._forms)
+        if len(self._clue.joined) ** 2 * len(joined) <= SHORT:
+            range_ = self._trimmed(self._by_characters(joined))
+            self._ranges[range_] = self._likeness(*range_)
+        likest = sorted(self._ranges, key=lambda range_: (-self._ranges[range_], range_))
+        grown = [self._grown(*range_) for range_ in likest[:2]]
+        score, first, last = max(grown, key=lambda result: (result[0], -result[1]))
+        index, low = self._index, self._low
+        return Place(int(index.starts[low + first]), int(index.ends[low + last]), score)
+
+    def _likeness(self, first: int, last: int) -> float:
+        return self._clue.likeness(self._forms[first : last + 1])
+
+    def _promising(self, shared: Floats) -> list[tuple[int, int]]:
+        """Ranges that share many rare words with the clue.
+
+        Args:
+            shared: For each word of the window, its rarity if the clue holds it, else 0.
+        """
+        length = min(len(self._clue.forms), len(shared))
+        sums = np.concatenate([[0.0], np.cumsum(shared)])
+        gains = sums[length:] - sums[: len(sums) - length]
+        grid = np.arange(0, len(gains), max(1, length // GRID))
+        firsts = [int(np.argmax(gains)), *(int(i) for i in grid[np.argsort(-gains[grid], kind="stable")])]
+        ranges = [_heaviest(shared, self._clue.mean_rarity), *((first, first + length - 1) for first in firsts)]
+        return ranges[: max(2, self._clue.checks // 4)]
+
+    def _by_characters(self, joined: str) -> tuple[int, int]:
+        """The range that is as long as the clue and most like it, character by character."""
+        alignment = partial_ratio_alignment(self._clue.joined, joined)
+        assert alignment is not None  # it is None under a score cutoff only
+        begins = list(accumulate((len(form) + 1 for form in self._forms), initial=0))
+        first = bisect_right(begins, alignment.dest_start) - 1
+        last = bisect_right(begins, max(alignment.dest_end - 1, alignment.dest_start)) - 1
+        return first, min(max(first, last), len(self._forms) - 1)
+
+    def _trimmed(self, range_: tuple[int, int]) -> tuple[int, int]:
+        """The range without words at either end that the clue does not hold."""
+        first, last = range_
+        held = np.flatnonzero(self._in_clue[first : last + 1])
+        return (first + int(held[0]), first + int(held[-1])) if len(held) else (last, last)
+
+    def _grown(self, first: int, last: int) -> tuple[float, int, int]:
+        """The range made longer while the score rises: a range is as long as the clue, its place may be longer."""
+        score, steps = self._ranges[first, last], min(STEPS, self._clue.checks // 4)
+        before = np.flatnonzero(self._in_clue[:first])[::-1][:steps]
+        after = last + 1 + np.flatnonzero(self._in_clue[last + 1 :])[:steps]
+        for end in after.tolist():
+            if (longer := self._likeness(first, end)) > score:
+                last, score = end, longer
+        for start in before.tolist():
+            if (longer := self._likeness(start, last)) > score:
+                first, score = start, longer
+        return score, first, last
 
 
-def _form(word: str) -> str:
-    return word.casefold() if word.isascii() else unicodedata.normalize("NFKC", word).casefold()
+def _heaviest(shared: Floats, cost: float) -> tuple[int, int]:
+    """The range of any length with the highest sum, where a word that the clue does not hold costs `cost` (maximum
+    subarray: Bentley 1984)."""
+    sums = np.concatenate([[0.0], np.cumsum(np.where(shared > 0, shared, -cost))])
+    gains = sums[1:] - np.minimum.accumulate(sums[:-1])
+    last = int(np.argmax(gains))
+    return int(np.argmin(sums[: last + 1])), last
 
 
-def _joined(forms: list[str]) -> tuple[str, NDArray[np.int64]]:
-    """The words as one text, and where each begins in it."""
-    lengths = np.fromiter((len(form) + 1 for form in forms), np.int64, len(forms))
-    return " ".join(forms), np.cumsum(lengths) - lengths
-
-
-@lru_cache(maxsize=1)
-def _word_pattern() -> re.Pattern[str]:
-    marks = "".join(
-        rf"\u{run[0]:04x}-\u{run[-1]:04x}"
-        for _, group in groupby(
-            enumerate(code for code in range(0x300, 0xFFFF) if unicodedata.category(chr(code)) in ("Mn", "Mc")),
-            lambda pair: pair[1] - pair[0],
-        )
-        if (run := [code for _, code in group])
-    )
-    joiners = "\u200c\u200d"
-    return re.compile(rf"[{_NO_BLANKS}](?<=[^\W_])[{marks}]*|(?:(?![{_NO_BLANKS}])[^\W_][{marks}{joiners}]*)+")
+def _highest(values: Floats, most: int) -> list[int]:
+    """The places of the highest values, highest first and the first of equals first, in linear time."""
+    if len(values) > most:
+        bound = np.partition(values, -most)[-most]
+        above = np.flatnonzero(values > bound)
+        places = np.concatenate([above, np.flatnonzero(values == bound)[: most - len(above)]])
+    else:
+        places = np.arange(len(values))
+    return [int(place) for place in places[np.lexsort((places, -values[places]))]]

@@ -1,10 +1,11 @@
-"""Which language a text is in: by its script where that decides, else by py3langid."""
+"""The language of a text: by its script where that decides, else by py3langid."""
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from typing import Any
+
+from .scripts import SCRIPTS
 
 NAMES = {
     "af": "Afrikaans", "am": "Amharic", "ar": "Arabic", "az": "Azerbaijani", "be": "Belarusian", "bg": "Bulgarian",
@@ -26,34 +27,15 @@ NAMES = {
 SURE = 0.9
 """Probability from which a detected language is taken for certain."""
 
-_SCRIPTS = (
-    ("ja", re.compile("[\u3040-\u30ff\uff66-\uff9f]")),
-    ("ko", re.compile("[\uac00-\ud7af\u1100-\u11ff]")),
-    ("zh", re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")),
-    ("th", re.compile("[\u0e01-\u0e3a]")),
-    ("he", re.compile("[\u0590-\u05ff]")),
-    ("el", re.compile("[\u0370-\u03ff\u1f00-\u1fff]")),
-    ("ta", re.compile("[\u0b80-\u0bff]")),
-    ("te", re.compile("[\u0c00-\u0c7f]")),
-    ("ka", re.compile("[\u10a0-\u10ff]")),
-    ("hy", re.compile("[\u0530-\u058f]")),
-    ("km", re.compile("[\u1780-\u17ff]")),
-    ("lo", re.compile("[\u0e81-\u0eae]")),
-    ("my", re.compile("[\u1000-\u109f]")),
-)
-
 
 def by_script(text: str) -> str | None:
-    """ISO 639-1 code of the one language written in a script that fills a third of the letters of `text`; else None.
-
-    Kana and Hangul come before Han, and a tenth of the letters is enough for them, so that Japanese is not Chinese.
-    """
+    """ISO 639-1 code of the language whose own script fills enough of the letters of `text` (`Script.share`), or None."""
     letters = sum(map(str.isalpha, text))
-    if not letters:
+    if not letters or text.isascii():
         return None
-    for code, script in _SCRIPTS:
-        if len(script.findall(text)) / letters >= (0.1 if code in ("ja", "ko") else 1 / 3):
-            return code
+    for script in SCRIPTS:
+        if script.language and len(script.pattern.findall(text)) / letters >= script.share:
+            return script.language
     return None
 
 
@@ -61,9 +43,8 @@ def identify(text: str) -> tuple[str, float]:
     """The likeliest language of `text`, and its probability; "und" for a text with no letters."""
     if not any(map(str.isalpha, text)):
         return "und", 1.0
-    found = by_script(text)
-    if found is not None:
-        return found, 1.0
+    if (language_of_script := by_script(text)) is not None:
+        return language_of_script, 1.0
     language, probability = _identifier().classify(text)
     return str(language), float(probability)
 

@@ -11,6 +11,8 @@ import Stemmer
 
 from ..errors import InputError
 from .languages import SURE, identify
+from .scripts import WITHOUT_BLANKS
+from .stop_words import stop_words
 
 SNOWBALL = {
     "ar": "arabic",
@@ -44,21 +46,6 @@ SNOWBALL = {
 }
 """Languages with a stemmer, by ISO 639-1 code."""
 
-_STOP_LISTS = {
-    "da": "DANISH",
-    "de": "GERMAN",
-    "en": "EN_PLUS",
-    "es": "SPANISH",
-    "fr": "FRENCH",
-    "it": "ITALIAN",
-    "ko": "KOREAN",
-    "nl": "DUTCH",
-    "no": "NORWEGIAN",
-    "pt": "PORTUGUESE",
-    "ru": "RUSSIAN",
-    "sv": "SWEDISH",
-    "tr": "TURKISH",
-}
 _FILLERS = {
     "de": "beschreibe erkläre erläutere fasse zusammen zusammenfassung sage sagte sagen meinte denken dachte frage",
     "en": "summarize summarise summary describe explain tell say said says think thinks thought talk talked discuss "
@@ -67,9 +54,10 @@ _FILLERS = {
     "es": "resume resumen describe explica dime dijo dice piensa pensó pregunta",
     "fr": "résume résumé décris explique dis dit pense pensait question",
 }
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_RUNS = re.compile(rf"[{_UNSPACED}]+|(?:(?![{_UNSPACED}])[\w\u0300-\u036f'’])+")
-_IS_UNSPACED = re.compile(rf"[{_UNSPACED}]")
+# A run of a script without blanks ("看守人"), or a word with its marks and apostrophes ("keeper's", "read_file").
+_RUNS = re.compile(rf"[{WITHOUT_BLANKS}]+|(?:(?![{WITHOUT_BLANKS}])[\w\u0300-\u036f'’])+")
+_IS_WITHOUT_BLANKS = re.compile(rf"[{WITHOUT_BLANKS}]")
+# The parts of an identifier: "read", "File" of "readFile"; "HTTP", "Server" of "HTTPServer"; "utf", "8" of "utf_8".
 _PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _SAMPLE = 4_000
 _LONGEST_TERM = 64
@@ -106,11 +94,11 @@ def terms(text: str, language: str) -> list[str]:
     `read_file` or `readFile` the parts count too. Runs of a script written without blanks (Chinese, Japanese, Thai,
     Lao, Burmese, Khmer) become character bigrams, whatever the language.
     """
-    stemmer, stops = _stemmer(language), _stop_words(language)
+    stemmer, stops = _stemmer(language), stop_words(language)
     words: list[str] = []
     out: list[str] = []
     for word in _words(unicodedata.normalize("NFKC", text)):
-        if _IS_UNSPACED.match(word):
+        if _IS_WITHOUT_BLANKS.match(word):
             out.extend(_bigrams(word))
         elif word not in stops:
             words.append(word[:_LONGEST_TERM])
@@ -153,18 +141,18 @@ def _bigrams(run: str) -> list[str]:
     return [run[i : i + 2] for i in range(len(run) - 1)] or [run]
 
 
-# One stemmer per call site is not safe across threads (PyStemmer), so each call makes its own: it is a few microseconds.
 def _stemmer(language: str) -> Stemmer.Stemmer | None:
-    return Stemmer.Stemmer(SNOWBALL[language]) if language in SNOWBALL else None
+    """A new stemmer of a language: one must not be used by two threads, and to make one takes a few microseconds.
+
+    None where there is none: PyStemmer 2 has no Estonian.
+    """
+    algorithm = SNOWBALL.get(language)
+    return Stemmer.Stemmer(algorithm) if algorithm in _algorithms() else None
 
 
-@lru_cache(maxsize=64)
-def _stop_words(language: str) -> frozenset[str]:
-    if language not in _STOP_LISTS:
-        return frozenset()
-    from bm25s import stopwords
-
-    return frozenset(getattr(stopwords, f"STOPWORDS_{_STOP_LISTS[language]}"))
+@lru_cache(maxsize=1)
+def _algorithms() -> frozenset[str]:
+    return frozenset(Stemmer.algorithms())
 
 
 @lru_cache(maxsize=64)

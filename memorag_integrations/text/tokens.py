@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import ceil
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 Count = Callable[[str], int]
-
-
-@runtime_checkable
-class TokenCounter(Protocol):
-    """A language model that has its own tokenizer at hand."""
-
-    def count_tokens(self, text: str) -> int: ...
 
 
 def estimate_tokens(text: str) -> int:
@@ -36,4 +28,5 @@ def estimate_tokens(text: str) -> int:
 
 def counter(model: object) -> Count:
     """The model's own `count_tokens`, or the estimate."""
-    return model.count_tokens if isinstance(model, TokenCounter) else estimate_tokens
+    own: Count | None = getattr(model, "count_tokens", None)
+    return own if callable(own) else estimate_tokens

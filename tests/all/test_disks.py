@@ -8,7 +8,6 @@ from __future__ import annotations
 import random
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,23 +18,14 @@ from memorag_integrations.store import maintenance as upkeep
 from memorag_integrations.store.sqlite import DATABASE
 
 from ..conftest import HashEmbedder
+from ..faults import kill
 from ..scripted import ScriptedLLM
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 FORMAT1 = Path(__file__).resolve().parents[1] / "stores" / "format1" / "vectors"
 
 
 @pytest.fixture
-def kill(monkeypatch):
-    """The benchmark that fills disks."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    for name in ("kill", "living_corpus"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    return __import__("kill")
-
-
-@pytest.fixture
-def disk(kill):
+def disk():
     with kill.small_disk(8 << 20) as folder:
         yield folder
 
@@ -48,7 +38,7 @@ def said(memo):
     return [(piece.passage, piece.score) for piece in memo.retrieve("Which trawler struck the reef?", 20)]
 
 
-def test_a_full_disk_leaves_the_state_before(kill):
+def test_a_full_disk_leaves_the_state_before():
     figures = kill.Figures()
     for seed in range(3):
         kill.full_disk(random.Random(seed), figures)
@@ -90,7 +80,7 @@ def test_a_store_of_the_first_format_on_a_read_only_disk_can_be_asked(disk):
         opened.add(Document("new"), progress=False)
 
 
-def test_what_was_broken_off_on_a_disk_that_is_now_read_only_is_said(kill, disk, documents):
+def test_what_was_broken_off_on_a_disk_that_is_now_read_only_is_said(disk, documents):
     MemoRAG.open(disk / "store").add(documents, progress=False)
     (disk / "store" / f"{DATABASE}-journal").write_bytes(b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" + bytes(504))
     read_only(disk)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from memorag_integrations.answers.key_points import name_key_points
 from memorag_integrations.documents import Document
 from memorag_integrations.engine import MemoRAG
 from memorag_integrations.memories.gist import GistMemory
@@ -96,5 +97,5 @@ def test_the_prompts_of_a_query_are_as_few_as_hold_the_gists_and_no_more_than_th
     asked = len(llm.prompts)
     wide.recall("Who wrote down the lamp of tower 5?")
     assert len(llm.prompts) == asked + 1
-    wide._key_points(None)
+    name_key_points(wide.corpus, wide.memory_model, None)
     assert len(llm.prompts) == asked + 2, "one prompt for the points of all"

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from langchain_memorag import LangChainEmbedder, LangChainReranker, MemoRAGRetriever
 from memorag_integrations import MemoRAG, Reranking
 from memorag_integrations.errors import EmbedderError, InputError, RerankerError, StoreError
+from memorag_integrations.retrieval import fusion
 from tests.hosts.corpus import TEXTS, vector
 
 
@@ -91,7 +92,7 @@ def test_every_setting_obeys_for_one_call():
         one.invoke("the mill", top_k=3)
 
 
-async def test_async_finds_the_same_and_does_not_block():
+async def test_async_finds_the_same_and_does_not_block(monkeypatch):
     model = WordEmbeddings()
     one = retriever(embedding=model)
     for query in ("What stops the pump?", "Why was the mill painted?"):
@@ -100,8 +101,8 @@ async def test_async_finds_the_same_and_does_not_block():
     assert [d.id for d in await one.ainvoke("wheel", k=1)] == [d.id for d in one.invoke("wheel", k=1)]
 
     ran_on = []
-    scores = one.memo._scores
-    one.memo._scores = lambda *args: ran_on.append(threading.current_thread()) or scores(*args)
+    activate = fusion.activate
+    monkeypatch.setattr(fusion, "activate", lambda *args: ran_on.append(threading.current_thread()) or activate(*args))
     await asyncio.gather(one.ainvoke("wheel"), one.ainvoke("candles"))
     assert ran_on
     assert threading.main_thread() not in ran_on

@@ -12,6 +12,7 @@ from llama_index.core.schema import NodeRelationship, TextNode
 from llamaindex_memorag import MemoRAGRetriever
 from memorag_integrations import MemoRAG
 from memorag_integrations.errors import InputError, StoreError
+from memorag_integrations.retrieval import fusion
 from tests.hosts.corpus import TEXTS
 from tests.hosts.test_llamaindex import WordEmbedding, documents
 
@@ -271,18 +272,18 @@ async def test_what_is_no_document_is_refused(api, wrong):
     assert retriever.memo.corpus is before
 
 
-async def test_what_was_deleted_while_it_was_found_is_still_told(api):
+async def test_what_was_deleted_while_it_was_found_is_still_told(api, monkeypatch):
     retriever = MemoRAGRetriever.from_documents(documents())
-    fuse = retriever.memo._fuse
+    rank = fusion.rank
 
     def deleting(*args):
         retriever.memo.delete(["story", "guide"], progress=False)
-        return fuse(*args)
+        return rank(*args)
 
-    retriever.memo._fuse = deleting
+    monkeypatch.setattr(fusion, "rank", deleting)
     found = await api.call(retriever, "retrieve", "the mill")
     assert {node.node.ref_doc_id for node in found} == set(TEXTS)
-    retriever.memo._fuse = fuse
+    monkeypatch.setattr(fusion, "rank", rank)
     assert await api.call(retriever, "retrieve", "the mill") == []
 
 

@@ -21,6 +21,7 @@ from llamaindex_memorag import LlamaIndexEmbedder, LlamaIndexReranker, MemoRAGQu
 from llamaindex_memorag.adapters import app_embed_model, app_llm
 from memorag_integrations import Reranking
 from memorag_integrations.errors import EmbedderError, InputError, RerankerError, StoreError
+from memorag_integrations.retrieval import fusion
 from tests.hosts.corpus import TEXTS, vector
 
 
@@ -77,7 +78,7 @@ def test_excluded_keys_of_a_document_are_those_of_its_nodes():
     assert "secret" in node.get_content(metadata_mode=MetadataMode.EMBED)
 
 
-async def test_async_finds_the_same_and_does_not_block():
+async def test_async_finds_the_same_and_does_not_block(monkeypatch):
     model = WordEmbedding()
     retriever = MemoRAGRetriever.from_documents(documents(), embed_model=model, engine={"passage_size": 120})
     for query in ("What stops the pump?", "Why was the mill painted?"):
@@ -86,8 +87,8 @@ async def test_async_finds_the_same_and_does_not_block():
     assert model.asynchronous == 2
 
     ran_on = []
-    scores = retriever.memo._scores
-    retriever.memo._scores = lambda *args: ran_on.append(threading.current_thread()) or scores(*args)
+    activate = fusion.activate
+    monkeypatch.setattr(fusion, "activate", lambda *args: ran_on.append(threading.current_thread()) or activate(*args))
     await asyncio.gather(retriever.aretrieve("wheel"), retriever.aretrieve("candles"))
     assert ran_on
     assert threading.main_thread() not in ran_on

@@ -7,13 +7,13 @@ import pytest
 from memorag_integrations import Document, MemoRAG
 from memorag_integrations.documents import GIVEN
 from memorag_integrations.errors import InputError, StoreError
-from memorag_integrations.hosts.precut import Given
-from memorag_integrations.hosts.precut_edits import given_passages, put, renew, take_out
+from memorag_integrations.hosts.precut import PrecutPassage
+from memorag_integrations.hosts.precut_edits import insert_passages, precut_passages, refresh_passages, remove_passages
 from tests.conftest import HashEmbedder
 
 
 def back(passage):
-    return Given(
+    return PrecutPassage(
         passage.id,
         passage.document_id,
         passage.text,
@@ -27,7 +27,7 @@ def back(passage):
 
 def piece(id, text, document="tale", start=None, follows=None):
     end = None if start is None else start + len(text)
-    return Given(id, document, text, start, end, follows, {"n": id}, {"follows": follows})
+    return PrecutPassage(id, document, text, start, end, follows, {"n": id}, {"follows": follows})
 
 
 def ids(memo, document="tale"):
@@ -60,8 +60,8 @@ def test_metadata_that_its_owner_changes_is_a_change_when_it_is_passed_again(tmp
 
 def test_pieces_stand_at_their_offsets_whenever_they_come():
     memo = MemoRAG(embedder=HashEmbedder())
-    put(memo, [piece("c", "the third", start=40), piece("a", "the first", start=0)], back, progress=False)
-    change = put(memo, [piece("b", "the second", start=20)], back, progress=False)
+    insert_passages(memo, [piece("c", "the third", start=40), piece("a", "the first", start=0)], back, progress=False)
+    change = insert_passages(memo, [piece("b", "the second", start=20)], back, progress=False)
     assert ids(memo) == ["a", "b", "c"]
     assert (change.replaced, change.encoded) == (("tale",), 1)
     assert memo.corpus.texts["tale"] == "the first".ljust(20) + "the second".ljust(20) + "the third"
@@ -69,64 +69,66 @@ def test_pieces_stand_at_their_offsets_whenever_they_come():
 
 def test_pieces_without_offsets_stand_where_their_links_say_else_in_their_place_or_last():
     memo = MemoRAG()
-    put(memo, [piece("a", "one"), piece("c", "three", follows="b")], back, progress=False)
-    put(memo, [piece("b", "two", follows="a")], back, progress=False)
+    insert_passages(memo, [piece("a", "one"), piece("c", "three", follows="b")], back, progress=False)
+    insert_passages(memo, [piece("b", "two", follows="a")], back, progress=False)
     assert ids(memo) == ["a", "b", "c"]
-    put(memo, [piece("a", "one anew"), piece("d", "four")], back, progress=False)
+    insert_passages(memo, [piece("a", "one anew"), piece("d", "four")], back, progress=False)
     assert ids(memo) == ["a", "b", "c", "d"]
     assert memo.corpus.texts["tale"] == "one anew\ntwo\nthree\nfour"
 
 
 def test_a_piece_moves_to_its_new_document_and_the_last_takes_its_old_one_along():
     memo = MemoRAG()
-    put(memo, [piece("a", "one", "x"), piece("b", "two", "y"), piece("c", "three", "y")], back, progress=False)
-    change = put(memo, [piece("a", "one", "y")], back, progress=False)
+    insert_passages(
+        memo, [piece("a", "one", "x"), piece("b", "two", "y"), piece("c", "three", "y")], back, progress=False
+    )
+    change = insert_passages(memo, [piece("a", "one", "y")], back, progress=False)
     assert (ids(memo, "y"), change.deleted) == (["b", "c", "a"], ("x",))
 
 
 def test_the_same_pieces_again_change_nothing():
     memo = MemoRAG(embedder=HashEmbedder())
     every = [piece("a", "one"), piece("b", "two")]
-    put(memo, every, back, progress=False)
+    insert_passages(memo, every, back, progress=False)
     before = memo.corpus.entries["tale"]
-    assert not put(memo, reversed(every), back, progress=False)
+    assert not insert_passages(memo, reversed(every), back, progress=False)
     assert memo.corpus.entries["tale"] is before
 
 
 def test_other_documents_are_left_alone():
     memo = MemoRAG()
     memo.add([Document("whole text", "whole")], progress=False)
-    put(memo, [piece("a", "one"), piece("z", "last", "other")], back, progress=False)
+    insert_passages(memo, [piece("a", "one"), piece("z", "last", "other")], back, progress=False)
     kept = memo.corpus.entries["whole"], memo.corpus.entries["other"]
-    put(memo, [piece("b", "two")], back, progress=False)
+    insert_passages(memo, [piece("b", "two")], back, progress=False)
     assert (memo.corpus.entries["whole"], memo.corpus.entries["other"]) == kept
-    assert list(given_passages(memo.corpus.entries)) == ["a", "b", "z"]
+    assert list(precut_passages(memo.corpus.entries)) == ["a", "b", "z"]
 
 
 def test_what_cannot_join_is_refused_and_nothing_is_lost():
     memo = MemoRAG()
     memo.add([Document("whole text", "whole")], progress=False)
-    put(memo, [piece("a", "one")], back, progress=False)
+    insert_passages(memo, [piece("a", "one")], back, progress=False)
     before = memo.corpus
     for pieces, message in (
         ([piece("b", "two", "whole")], "'whole' was given as a whole"),
-        ([piece("b", "two"), piece("b", "three")], "two pieces|Two pieces"),
+        ([piece("b", "two"), piece("b", "three")], "Two passages have the same id"),
         ([piece("a", " \n"), piece("b", "two")], "new version of passage 'a' holds no text"),
         ([piece("whole:0-10", "two")], "Two passages have the id"),
     ):
         with pytest.raises(InputError, match=message):
-            put(memo, pieces, back, progress=False)
+            insert_passages(memo, pieces, back, progress=False)
         assert memo.corpus is before
 
 
 def test_taking_out_passes_over_what_is_not_there():
     memo = MemoRAG()
     memo.add([Document("whole text", "whole")], progress=False)
-    put(memo, [piece("a", "one"), piece("b", "two"), piece("z", "last", "other")], back, progress=False)
-    taken = take_out(memo, ["whole", "tale", "no"], ["a", "z", "no"], back, whole=False, progress=False)
+    insert_passages(memo, [piece("a", "one"), piece("b", "two"), piece("z", "last", "other")], back, progress=False)
+    taken = remove_passages(memo, ["whole", "tale", "no"], ["a", "z", "no"], back, whole=False, progress=False)
     assert (taken.documents, taken.passages) == (["whole"], ["a", "z"])
     assert (ids(memo), list(memo.corpus.documents)) == (["b"], ["tale"])
-    assert take_out(memo, ["tale"], [], back, progress=False).documents == ["tale"]
+    assert remove_passages(memo, ["tale"], [], back, progress=False).documents == ["tale"]
     assert memo.retrieve("one") == []
 
 
@@ -137,27 +139,29 @@ def test_renewing_takes_what_is_new_or_changed_and_deletes_nothing():
     def same(entry, document):
         return entry.document.text == document.text
 
-    change = renew(
+    change = refresh_passages(
         memo, [Document("one", "a", {"x": 1}), Document("three", "c"), Document(" ", "d")], same, progress=False
     )
     assert (change.added, change.replaced, change.deleted) == (("c",), (), ())
     assert memo.get("a").metadata == {}
     with pytest.raises(InputError, match="'b' holds no text"):
-        renew(memo, [Document(" ", "b")], same, progress=False)
-    assert not renew(memo, [], same, progress=False)
+        refresh_passages(memo, [Document(" ", "b")], same, progress=False)
+    assert not refresh_passages(memo, [], same, progress=False)
 
 
 def test_what_another_process_did_meanwhile_stays(tmp_path):
     one, other = MemoRAG.open(tmp_path / "s"), MemoRAG.open(tmp_path / "s")
-    put(one, [piece("a", "one")], back, progress=False)
-    put(other, [piece("b", "two")], back, progress=False)
-    put(one, [piece("c", "three")], back, progress=False)
+    insert_passages(one, [piece("a", "one")], back, progress=False)
+    insert_passages(other, [piece("b", "two")], back, progress=False)
+    insert_passages(one, [piece("c", "three")], back, progress=False)
     assert ids(one) == ["a", "b", "c"]
-    assert take_out(other, [], ["c"], back, progress=False).passages == ["c"]
+    assert remove_passages(other, [], ["c"], back, progress=False).passages == ["c"]
     assert ids(MemoRAG.load(tmp_path / "s")) == ["a", "b"]
     assert MemoRAG.load(tmp_path / "s").corpus.entries["tale"].cut == GIVEN
     with pytest.raises(StoreError, match="Another process is writing"):
-        put(MemoRAG.open(tmp_path / "s", wait=0), [piece("d", "four")], _while_another_writes(tmp_path / "s"))
+        insert_passages(
+            MemoRAG.open(tmp_path / "s", wait=0), [piece("d", "four")], _while_another_writes(tmp_path / "s")
+        )
 
 
 def test_what_is_there_is_asked_of_the_store_not_of_an_old_view_of_it(tmp_path):

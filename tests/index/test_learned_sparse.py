@@ -10,7 +10,7 @@ import pytest
 from memorag_integrations import BGEM3Embedder, Document, MemoRAG
 from memorag_integrations.contracts import LexicalEmbedder
 from memorag_integrations.documents import text_hash
-from memorag_integrations.encoders import embedders
+from memorag_integrations.encoders import checked
 from memorag_integrations.encoders.checked import CheckedEmbedder
 from memorag_integrations.encoders.fingerprint import EmbedderFingerprint
 from memorag_integrations.encoders.flagembedding import load_m3
@@ -91,8 +91,8 @@ def test_the_lexical_signal_is_bge_m3s(tmp_path, documents, how):
     folder = make_m3(tmp_path / "m3")
     memo = memorized(BGEM3Embedder(str(folder), device="cpu", lexical=how), documents)
     plain = memorized(BGEM3Embedder(str(folder), device="cpu"), documents)
-    [scores] = memo._scores(memo.corpus, [QUERY], memo._embed([QUERY]), None)
-    [before] = plain._scores(plain.corpus, [QUERY], plain._embed([QUERY]), None)
+    [scores] = memo.scores([QUERY])
+    [before] = plain.scores([QUERY])
     np.testing.assert_allclose(scores.dense, before.dense, atol=1e-6)
     texts = [passage.text for passage in scores.candidates.passages]
     [asked, *read] = load_m3(str(folder), "cpu").encode([QUERY, *texts], lexical=True).lexical
@@ -211,7 +211,7 @@ def test_changes_keep_the_weights_of_what_is_new(documents, tmp_path):
 
 
 def test_work_that_was_broken_off_is_not_done_again(documents, tmp_path, monkeypatch):
-    monkeypatch.setattr(embedders, "BATCH", 2)
+    monkeypatch.setattr(checked, "BATCH", 2)
 
     class Failing(WordWeights):
         def embed_lexical(self, texts):

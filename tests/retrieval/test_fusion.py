@@ -12,13 +12,13 @@ from memorag_integrations import Fusion, Passage
 from memorag_integrations.clues import Grounding
 from memorag_integrations.errors import InputError
 from memorag_integrations.retrieval.fusion import (
-    Lead,
+    WeightedClue,
     activate,
     build_kernel,
     clue_weights,
-    join,
+    combine_clues,
     kernel,
-    placed,
+    lift_grounded,
     rank,
     region,
     sharpen,
@@ -158,7 +158,7 @@ def test_the_kernel_is_kept_as_long_as_its_candidates_and_settings():
 def test_constant_input_prefers_nothing(case, fusion):
     case.bm25[:], case.dense[:] = 2.5, 0.3
     scores = case.scores(fusion)
-    assert not scores.own.any()
+    assert not scores.local.any()
     assert not rank(scores, [], fusion).any()
 
 
@@ -217,16 +217,20 @@ def test_clues_that_weigh_nothing_are_as_if_they_were_not_there(case, fusion):
     query = case.scores(fusion)
     other = Case(case.sizes, case.lengths, case.bm25[::-1].copy(), case.dense[::-1].copy()).scores(fusion)
     alone = rank(query, [], fusion)
-    np.testing.assert_array_equal(rank(query, [Lead(other, weight=0.0)], fusion), alone)
-    np.testing.assert_array_equal(rank(query, [Lead(other, [other], 0.0), Lead(other, weight=0.0)], fusion), alone)
+    np.testing.assert_array_equal(rank(query, [WeightedClue(other, weight=0.0)], fusion), alone)
+    np.testing.assert_array_equal(
+        rank(query, [WeightedClue(other, [other], 0.0), WeightedClue(other, weight=0.0)], fusion), alone
+    )
 
 
 @given(cases(), FUSIONS)
 def test_saying_a_thing_twice_adds_nothing(case, fusion):
     query = case.scores(fusion)
     other = Case(case.sizes, case.lengths, case.bm25[::-1].copy(), case.dense[::-1].copy()).scores(fusion)
-    once = rank(query, [Lead(other, weight=0.7)], fusion)
-    np.testing.assert_array_equal(rank(query, [Lead(other, [other], 0.7), Lead(other, weight=0.5)], fusion), once)
+    once = rank(query, [WeightedClue(other, weight=0.7)], fusion)
+    np.testing.assert_array_equal(
+        rank(query, [WeightedClue(other, [other], 0.7), WeightedClue(other, weight=0.5)], fusion), once
+    )
 
 
 def test_each_sentence_of_a_clue_speaks_for_a_place_of_its_own():
@@ -236,8 +240,8 @@ def test_each_sentence_of_a_clue_speaks_for_a_place_of_its_own():
         return Case([12], np.full(12, 1000), hit, hit).scores(Fusion())
 
     query, whole = at(0), at(1)
-    bare = rank(query, [Lead(whole, weight=0.8)], Fusion())
-    told = rank(query, [Lead(whole, [at(5), at(10)], 0.8)], Fusion())
+    bare = rank(query, [WeightedClue(whole, weight=0.8)], Fusion())
+    told = rank(query, [WeightedClue(whole, [at(5), at(10)], 0.8)], Fusion())
     assert told[5] - told[7] > bare[5] - bare[7]
     assert told[10] - told[7] > bare[10] - bare[7]
 
@@ -249,9 +253,9 @@ def test_a_clue_is_heard_best_where_the_query_finds_something_around():
     both = np.zeros(20, np.float32)
     both[[3, 16]] = 1
     clue = Case([20], np.full(20, 1000), both, both).scores(Fusion())
-    assert query.own[3] == query.own[16]
-    joined = join(
-        np.asarray(query.own, float), np.asarray(query.activation, float), [(np.asarray(clue.own, float), 0.5)]
+    assert query.local[3] == query.local[16]
+    joined = combine_clues(
+        np.asarray(query.local, float), np.asarray(query.activation, float), [(np.asarray(clue.local, float), 0.5)]
     )
     assert joined[3] > joined[16] > joined[12]
 
@@ -261,7 +265,7 @@ def test_a_clue_lifts_what_it_speaks_of():
     clue = Case([3, 3, 3], np.full(9, 1000), np.eye(9, dtype=np.float32)[4], np.eye(9, dtype=np.float32)[4])
     query, said = case.scores(Fusion()), clue.scores(Fusion())
     before = rank(query, [], Fusion())
-    light, heavy = (rank(query, [Lead(said, weight=weight)], Fusion()) for weight in (0.2, 0.9))
+    light, heavy = (rank(query, [WeightedClue(said, weight=weight)], Fusion()) for weight in (0.2, 0.9))
     assert before[4] < light[4] < heavy[4]
     assert heavy.argmax() == 0, "the query's own hit stays first while the clue weighs less"
 
@@ -269,24 +273,24 @@ def test_a_clue_lifts_what_it_speaks_of():
 @given(cases(), st.data())
 def test_more_of_a_signal_never_lowers_what_a_passage_says_by_itself(case, data):
     row = data.draw(st.integers(0, case.n - 1))
-    before = case.scores(Fusion(dense_weight=0.0)).own
+    before = case.scores(Fusion(dense_weight=0.0)).local
     case.bm25[row] += 5
-    after = case.scores(Fusion(dense_weight=0.0)).own
+    after = case.scores(Fusion(dense_weight=0.0)).local
     assert after[row] >= before[row] - 1e-4
 
 
 @given(cases())
 def test_without_dense_scores_bm25_has_all_the_weight(case):
-    found = activate(case.signals(dense=False), Fusion()).own
+    found = activate(case.signals(dense=False), Fusion()).local
     np.testing.assert_allclose(found, standardize(case.bm25), atol=1e-5)
     case.dense = case.bm25
-    np.testing.assert_allclose(case.scores(Fusion(dense_weight=0.0)).own, found, atol=1e-5)
+    np.testing.assert_allclose(case.scores(Fusion(dense_weight=0.0)).local, found, atol=1e-5)
 
 
 @given(cases())
 def test_dense_weight_goes_from_bm25_to_dense(case):
-    np.testing.assert_allclose(case.scores(Fusion(dense_weight=1.0)).own, standardize(case.dense), atol=1e-4)
-    np.testing.assert_allclose(case.scores(Fusion(dense_weight=0.0)).own, standardize(case.bm25), atol=1e-4)
+    np.testing.assert_allclose(case.scores(Fusion(dense_weight=1.0)).local, standardize(case.dense), atol=1e-4)
+    np.testing.assert_allclose(case.scores(Fusion(dense_weight=0.0)).local, standardize(case.bm25), atol=1e-4)
 
 
 @given(cases(), FUSIONS)
@@ -296,7 +300,7 @@ def test_the_ranking_is_the_better_of_own_and_neighbourhood(case, fusion):
     assert fused.dtype == np.float32
     assert np.isfinite(fused).all()
     assert (fused >= scores.activation).all()
-    assert (fused >= standardize(sharpen(scores.own.astype(np.float64), fusion)) - 1e-4).all()
+    assert (fused >= standardize(sharpen(scores.local.astype(np.float64), fusion)) - 1e-4).all()
 
 
 def test_extreme_scores_do_not_overflow():
@@ -337,14 +341,14 @@ def test_a_clue_in_other_words_speaks_at_the_place_where_it_stands():
     )
     clue = case.scores(Fusion())
     passage = clue.candidates.passages[3]
-    lifted = placed(clue, Grounding(passage.document_id, passage.start + 1, passage.end - 1, 0.9))
-    assert lifted.own[3] == lifted.own.max() == clue.own.max()
-    np.testing.assert_array_equal(np.delete(lifted.own, 3), np.delete(clue.own, 3))
-    unsure = placed(clue, Grounding(passage.document_id, passage.start, passage.end, 0.2))
-    assert clue.own[3] < unsure.own[3] < unsure.own.max()
-    assert placed(clue, None) is clue
+    lifted = lift_grounded(clue, Grounding(passage.document_id, passage.start + 1, passage.end - 1, 0.9))
+    assert lifted.local[3] == lifted.local.max() == clue.local.max()
+    np.testing.assert_array_equal(np.delete(lifted.local, 3), np.delete(clue.local, 3))
+    unsure = lift_grounded(clue, Grounding(passage.document_id, passage.start, passage.end, 0.2))
+    assert clue.local[3] < unsure.local[3] < unsure.local.max()
+    assert lift_grounded(clue, None) is clue
     elsewhere = Grounding("another document", passage.start, passage.end, 1.0)
-    np.testing.assert_array_equal(placed(clue, elsewhere).own, clue.own)
+    np.testing.assert_array_equal(lift_grounded(clue, elsewhere).local, clue.local)
 
 
 @given(st.booleans(), st.floats(0, 1), st.floats(0, 1), st.floats(-1, 1))

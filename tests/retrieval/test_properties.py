@@ -90,7 +90,7 @@ def test_the_order_of_documents_changes_no_score(texts, query, random):
     other.memorize([Document(texts[n], f"d{n}", {"number": n}) for n in order], progress=False)
 
     def scores(engine):
-        [found] = engine._scores(engine.corpus, [query.strip() or "x"], None, None)
+        [found] = engine.scores([query.strip() or "x"])
         return {passage.id: score for passage, score in zip(found.candidates.passages, found.activation, strict=True)}
 
     mine, theirs = scores(memo), scores(other)

@@ -10,7 +10,7 @@ from memorag_integrations import Clue, Document, Evidence, Fusion, Grounding, Me
 from memorag_integrations.errors import InputError
 from memorag_integrations.evidence import FoundBy
 from memorag_integrations.retrieval.fusion import activate
-from memorag_integrations.retrieval.provenance import Reasons
+from memorag_integrations.retrieval.provenance import Provenance
 from memorag_integrations.retrieval.selection import Selection, merge_neighbours, select
 from memorag_integrations.scores import Candidates, Signals
 from tests.conftest import BAKERY, LIGHTHOUSE, RIVER
@@ -54,7 +54,7 @@ def reasons_for(texts, bm25=None, clues=(), weights=(), recall=None):
         values = np.zeros(len(texts)) if values is None else values
         return activate(Signals(text=text, candidates=candidates, bm25=np.asarray(values, np.float32)), Fusion())
 
-    return Reasons(scored("query", bm25), [scored(*clue) for clue in clues], weights, recall)
+    return Provenance(scored("query", bm25), [scored(*clue) for clue in clues], weights, recall)
 
 
 def falling(n):

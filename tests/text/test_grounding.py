@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memorag_integrations.text.grounding import LEAST, Grounder, words
+from memorag_integrations.text.grounding import LEAST, Grounder
+from memorag_integrations.text.word_index import words
 
 TEXTS = {
     "en": "Ann opened the meeting. The committee approved the budget for the remote control. Bob left early.",

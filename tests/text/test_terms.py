@@ -89,6 +89,13 @@ def test_a_query_is_stemmed_for_every_language_of_the_corpus():
     assert {*terms("houses", "en"), *terms("houses", "de")} == set(query_terms("houses", ["en", "de"]))
 
 
+def test_a_language_whose_stemmer_is_not_installed_is_left_unstemmed(monkeypatch):
+    """PyStemmer 2.2 has no Estonian."""
+    monkeypatch.setattr("memorag_integrations.text.terms._algorithms", lambda: frozenset({"english"}))
+    assert terms("tuletornid", "et") == ["tuletornid"]
+    assert terms("lighthouses", "en") == ["lighthous"]
+
+
 @given(st.text(st.characters(exclude_categories=())), st.sampled_from([*SNOWBALL, "und", "zh", "ko", "pl"]))
 def test_any_text_has_a_language_and_terms_without_blanks(text, language):
     assert detect_language(text)

@@ -1,4 +1,4 @@
-"""What a LlamaIndex index does to its documents, done to the corpus behind a retriever."""
+"""Documents are inserted, updated and deleted behind a retriever, by the names of LlamaIndex's `BaseIndex`."""
 
 from __future__ import annotations
 
@@ -10,19 +10,24 @@ from typing import Any
 from llama_index.core.schema import BaseNode
 from llama_index.core.storage.docstore.types import RefDocInfo
 
-from memorag_integrations.changing import off_loop
 from memorag_integrations.corpus.revise import Change
 from memorag_integrations.documents import GIVEN
+from memorag_integrations.drivers import in_thread_cancellable
 from memorag_integrations.engine import MemoRAG
 from memorag_integrations.errors import InputError
-from memorag_integrations.hosts.precut_edits import entries_of, put, renew, take_out
+from memorag_integrations.hosts.precut_edits import (
+    current_documents,
+    insert_passages,
+    refresh_passages,
+    remove_passages,
+)
 
-from .adapters import given_again, same_hash, to_documents, to_given
+from .adapters import same_hash, stored_precut_passage, to_documents, to_precut_passages
 
 logger = logging.getLogger(__name__)
 
 
-class LivingIndex:
+class LiveIndex:
     """Documents come, change and go, by the names and with the semantics of LlamaIndex's `BaseIndex`.
 
     Every change costs what changed, and is whole: whatever goes wrong leaves the corpus as it was. Each tells what was
@@ -60,7 +65,9 @@ class LivingIndex:
         Raises:
             InputError: For nodes of a document that was given as a whole.
         """
-        return put(self.memo, to_given(nodes), given_again, progress=show_progress, cancel=cancel)
+        return insert_passages(
+            self.memo, to_precut_passages(nodes), stored_precut_passage, progress=show_progress, cancel=cancel
+        )
 
     def delete_ref_doc(
         self,
@@ -76,10 +83,12 @@ class LivingIndex:
             ref_doc_id: Its id.
             delete_from_docstore: Callers of an index pass it; here is one store, and what is deleted is gone from it.
         """
-        taken = take_out(self.memo, [ref_doc_id], [], given_again, progress=show_progress, cancel=cancel)
-        if not taken.documents:
+        removal = remove_passages(
+            self.memo, [ref_doc_id], [], stored_precut_passage, progress=show_progress, cancel=cancel
+        )
+        if not removal.documents:
             logger.warning("ref_doc_id %.80s not found, nothing deleted.", ref_doc_id)
-        return taken.change
+        return removal.change
 
     def delete_nodes(
         self,
@@ -94,16 +103,18 @@ class LivingIndex:
         Raises:
             InputError: For ids of nodes that we cut ourselves: those change with their document.
         """
-        ours = {p.id for entry in entries_of(self.memo).values() if entry.cut != GIVEN for p in entry.passages}
-        if cut := [id for id in node_ids if id in ours]:
+        entries = current_documents(self.memo).values()
+        cut_here = {passage.id for entry in entries if entry.cut != GIVEN for passage in entry.passages}
+        if cut := [id for id in node_ids if id in cut_here]:
             raise InputError(
                 f"Node {cut[0][:80]!r} was cut from a document that was given as a whole. Use delete_ref_doc(ref_doc_id) "
                 f"or update_ref_doc(document)."
             )
-        taken = take_out(self.memo, [], node_ids, given_again, progress=show_progress, cancel=cancel)
-        if len(taken.passages) < len(set(node_ids)):
-            logger.warning("%d of %d nodes not found.", len(set(node_ids)) - len(taken.passages), len(set(node_ids)))
-        return taken.change
+        removal = remove_passages(self.memo, [], node_ids, stored_precut_passage, progress=show_progress, cancel=cancel)
+        missing = len(set(node_ids)) - len(removal.passages)
+        if missing:
+            logger.warning("%d of %d nodes not found.", missing, len(set(node_ids)))
+        return removal.change
 
     def update_ref_doc(
         self, document: BaseNode, *, show_progress: bool = False, cancel: threading.Event | None = None
@@ -132,7 +143,7 @@ class LivingIndex:
             InputError: For a new version without any text.
         """
         new = list(to_documents(documents))
-        change = renew(self.memo, new, same_hash, progress=show_progress, cancel=cancel)
+        change = refresh_passages(self.memo, new, same_hash, progress=show_progress, cancel=cancel)
         taken = {*change.added, *change.replaced}
         return [document.id in taken for document in new]
 
@@ -141,26 +152,26 @@ class LivingIndex:
         """Ids of the nodes of each document, and its metadata."""
         return {
             id: RefDocInfo(node_ids=[p.id for p in entry.passages], metadata=dict(entry.document.metadata))
-            for id, entry in entries_of(self.memo).items()
+            for id, entry in current_documents(self.memo).items()
         }
 
     # ── async twins ───────────────────────────────────────────────────────────────────────────────────────────────
 
     async def ainsert(self, document: BaseNode, **how: Any) -> Change:
         """`insert` off the event loop. Cancelling the task ends the work and keeps the corpus there was; so do all twins."""
-        return await off_loop(self.insert, document, **how)
+        return await in_thread_cancellable(self.insert, document, **how)
 
     async def ainsert_nodes(self, nodes: Sequence[BaseNode], **how: Any) -> Change:
-        return await off_loop(self.insert_nodes, nodes, **how)
+        return await in_thread_cancellable(self.insert_nodes, nodes, **how)
 
     async def adelete_ref_doc(self, ref_doc_id: str, delete_from_docstore: bool = False, **how: Any) -> Change:
-        return await off_loop(self.delete_ref_doc, ref_doc_id, delete_from_docstore, **how)
+        return await in_thread_cancellable(self.delete_ref_doc, ref_doc_id, delete_from_docstore, **how)
 
     async def adelete_nodes(self, node_ids: Sequence[str], delete_from_docstore: bool = False, **how: Any) -> Change:
-        return await off_loop(self.delete_nodes, node_ids, delete_from_docstore, **how)
+        return await in_thread_cancellable(self.delete_nodes, node_ids, delete_from_docstore, **how)
 
     async def aupdate_ref_doc(self, document: BaseNode, **how: Any) -> Change:
-        return await off_loop(self.update_ref_doc, document, **how)
+        return await in_thread_cancellable(self.update_ref_doc, document, **how)
 
     async def arefresh_ref_docs(self, documents: Sequence[BaseNode], **how: Any) -> list[bool]:
-        return await off_loop(self.refresh_ref_docs, documents, **how)
+        return await in_thread_cancellable(self.refresh_ref_docs, documents, **how)

@@ -1,4 +1,4 @@
-"""What every process of a benchmark would import and load by itself, for the server that they are forked from.
+"""What every process of a fault test would import and load by itself, for the server that they are forked from.
 
 Imported there alone (`set_forkserver_preload`): the models of languages and stop words take longer than all a process
 does with a store of this size.
@@ -8,8 +8,7 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # threads do not come along into a fork
 
-from living_corpus import Words
-
+from benchmarks.synthetic import Words
 from memorag_integrations import MemoRAG
 
 _memo = MemoRAG(embedder=Words())

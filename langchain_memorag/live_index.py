@@ -1,4 +1,4 @@
-"""What LangChain's indexing does to its documents, done to the corpus behind a retriever."""
+"""Documents are upserted and deleted behind a retriever, by the names of LangChain's `DocumentIndex`."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from langchain_core.documents import Document
 from langchain_core.indexing.base import DeleteResponse, DocumentIndex, UpsertResponse
 from pydantic import SkipValidation
 
-from memorag_integrations.changing import off_loop
 from memorag_integrations.documents import GIVEN
+from memorag_integrations.drivers import in_thread_cancellable
 from memorag_integrations.engine import MemoRAG
 from memorag_integrations.errors import InputError
-from memorag_integrations.hosts.precut_edits import entries_of, given_passages, put, take_out
+from memorag_integrations.hosts.precut_edits import current_documents, insert_passages, precut_passages, remove_passages
 
-from .adapters import SOURCE_KEY, given_again, named, to_documents, to_given, to_item
+from .adapters import SOURCE_KEY, named, stored_precut_passage, to_documents, to_precut_passages, to_stored_item
 
 logger = logging.getLogger(__name__)
 
 
-class LivingIndex(DocumentIndex):
+class LiveIndex(DocumentIndex):
     """A `DocumentIndex`, for `langchain_core.indexing.index` and for callers of their own.
 
     Every change costs what changed, and is whole: whatever goes wrong leaves the corpus as it was. `show_progress` and
@@ -60,7 +60,13 @@ class LivingIndex(DocumentIndex):
         elif key is None:
             self.memo.upsert(to_documents(filled.values()), progress=show_progress, cancel=cancel)
         else:
-            put(self.memo, to_given(filled.values(), key), given_again, progress=show_progress, cancel=cancel)
+            insert_passages(
+                self.memo,
+                to_precut_passages(filled.values(), key),
+                stored_precut_passage,
+                progress=show_progress,
+                cancel=cancel,
+            )
         if blank:
             logger.warning("%d of %d items hold no text and were not taken in.", len(blank), len(every))
         return UpsertResponse(succeeded=[str(item.id) for item in every if item.page_content.strip()], failed=blank)
@@ -82,37 +88,39 @@ class LivingIndex(DocumentIndex):
         """
         if ids is None or isinstance(ids, str):
             raise InputError(f"delete takes a list of ids, found {ids!r}.")
-        wanted = list(dict.fromkeys(ids))
-        taken = take_out(self.memo, wanted, wanted, given_again, whole=False, progress=show_progress, cancel=cancel)
-        gone = {*taken.documents, *taken.passages}
-        succeeded = [id for id in wanted if id in gone]
+        unique = list(dict.fromkeys(ids))
+        removal = remove_passages(
+            self.memo, unique, unique, stored_precut_passage, whole=False, progress=show_progress, cancel=cancel
+        )
+        removed = {*removal.documents, *removal.passages}
+        succeeded = [id for id in unique if id in removed]
         return DeleteResponse(num_deleted=len(succeeded), succeeded=succeeded, num_failed=0, failed=[])
 
     def get(self, ids: Sequence[str], /, **kwargs: Any) -> list[Document]:
         """The items with these ids, as they came in; those that are not there are left out."""
-        entries = entries_of(self.memo)
-        chunks = given_passages(entries)
+        entries = current_documents(self.memo)
+        chunks = precut_passages(entries)
         found = []
         for id in dict.fromkeys(ids):
             if id in chunks:
-                found.append(to_item(chunks[id]))
+                found.append(to_stored_item(chunks[id]))
             elif id in entries and entries[id].cut != GIVEN:
-                found.append(to_item(entries[id].document))
+                found.append(to_stored_item(entries[id].document))
         return found
 
     async def aupsert(self, items: Sequence[Document], /, **how: Any) -> UpsertResponse:
         """`upsert` off the event loop. Cancelling the task ends the work and keeps the corpus there was."""
-        return await off_loop(self.upsert, items, **how)
+        return await in_thread_cancellable(self.upsert, items, **how)
 
     async def adelete(self, ids: list[str] | None = None, **how: Any) -> DeleteResponse:
         """`delete` off the event loop."""
-        return await off_loop(self.delete, ids, **how)
+        return await in_thread_cancellable(self.delete, ids, **how)
 
     def _chunk_key(self) -> str | None:
         """The metadata key that names a chunk's source, where items are chunks: the retriever's, else the corpus's own."""
         if self.source_key is not None:
             return self.source_key
-        for entry in entries_of(self.memo).values():
+        for entry in current_documents(self.memo).values():
             if entry.cut == GIVEN:
                 return str((entry.passages[0].host or {}).get(SOURCE_KEY, "source"))
         return None

@@ -1,6 +1,6 @@
 """One thing in a store is broken: does it answer right, or say so and be repaired?
 
-    python benchmarks/corrupt.py [--mutations 2000] [--seed 0] [--only SEED ...]
+    python -m tests.faults.corrupt [--mutations 2000] [--seed 0] [--only SEED ...]
 
 Three stores are made: one with an embedder and gists, one with beacon memories of a checkpoint with random weights, and
 one like the first that was stopped in the middle of a commit, so that a journal waits to be taken back. Each mutation
@@ -23,7 +23,6 @@ import multiprocessing
 import random
 import resource
 import shutil
-import sqlite3
 import sys
 import tempfile
 import time
@@ -31,33 +30,23 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import click
-from living_corpus import Words, gists, make_documents, state_of
 
-from memorag_integrations import MemoRAG
-from memorag_integrations.contracts import MemoryModel
 from memorag_integrations.errors import MemoRAGError
 from memorag_integrations.store.maintenance import repair, verify
 from memorag_integrations.store.sqlite import DATABASE
-from memorag_integrations.store.store import Store
+from tests.faults.answering_stores import JOURNAL, STORES, Home, homes_in, make_stores
+from tests.faults.mutations import DELETE_FILE, MUTATIONS, SWAP_FILES, files_of, mutate
 
-QUERIES = (
-    "Who hid the lantern at the mill?",
-    "What did Ansel carry away for Brida?",
-    "the ledger of the customs house",
-)
 LIMIT = 60.0
 """Seconds after which a worker that has not answered hangs."""
 ROOM = 8 << 30
 """Bytes of address space of a worker: what a broken length asks for must be refused, not given."""
 
-STORES = ("gist", "beacon", "stopped")
-JOURNAL = f"{DATABASE}-journal"
 RUNS = (
     "ctypes.dlopen", "os.exec", "os.fork", "os.posix_spawn", "os.system", "pickle.find_class", "socket.connect",
     "sqlite3.load_extension", "subprocess.Popen",
@@ -73,198 +62,6 @@ FINE = {
     CANNOT: "an error of ours, and repair says that it cannot",
 }
 FAILED = "FAILED"
-
-
-# ── mutations ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def flip_bit(data: bytearray, chance: random.Random) -> None:
-    data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
-
-
-def flip_byte(data: bytearray, chance: random.Random) -> None:
-    data[chance.randrange(len(data))] ^= chance.randrange(1, 256)
-
-
-def cut_tail(data: bytearray, chance: random.Random) -> None:
-    del data[chance.choice((0, len(data) - 1, chance.randrange(len(data)), chance.randrange(len(data)))) :]
-
-
-def stretch(data: bytearray, chance: random.Random) -> tuple[int, int]:
-    """A random range of a random order of length, at least one byte."""
-    length = min(len(data), 1 << chance.randrange(14))
-    start = chance.randrange(len(data) - length + 1)
-    return start, start + length
-
-
-def swap(data: bytearray, chance: random.Random) -> None:
-    a, b = stretch(data, chance)
-    c = chance.randrange(len(data) - (b - a) + 1)
-    one, other = data[a:b], data[c : c + b - a]
-    data[a:b] = other
-    data[c : c + b - a] = one
-
-
-def delete_bytes(data: bytearray, chance: random.Random) -> None:
-    a, b = stretch(data, chance)
-    del data[a:b]
-
-
-def zero(data: bytearray, chance: random.Random) -> None:
-    a, b = stretch(data, chance)
-    data[a:b] = bytes(b - a)
-
-
-DELETE_FILE, SWAP_FILES = "delete file", "swap files"
-MUTATIONS: dict[str, Callable[[bytearray, random.Random], None]] = {
-    "flip bit": flip_bit,
-    "flip byte": flip_byte,
-    "cut tail": cut_tail,
-    "swap": swap,
-    "delete bytes": delete_bytes,
-    "zero": zero,
-}
-
-
-def mutate(store: Path, file: Path, kind: str, chance: random.Random) -> None:
-    """Break a file of a store; what happens to be the same afterwards is broken again."""
-    before = file.read_bytes()
-    if kind == DELETE_FILE:
-        file.unlink()
-        return
-    if kind == SWAP_FILES:
-        others = {path: path.read_bytes() for path in files_of(store)}
-        other = chance.choice([path for path, data in others.items() if data != before])
-        file.write_bytes(others[other])
-        other.write_bytes(before)
-        return
-    data = bytearray(before)
-    while data == before:
-        data = bytearray(before)
-        MUTATIONS[kind](data, chance)
-    file.write_bytes(data)
-
-
-def files_of(store: Path) -> list[Path]:
-    return sorted(path for path in store.rglob("*") if path.is_file())
-
-
-# ── stores and what they must answer ──────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass
-class Home:
-    """A store as it was made, and what it answers.
-
-    Args:
-        folder: Where it is; it is never opened itself.
-        sound: Stores in the states that it may be in.
-        queries: What is asked.
-    """
-
-    folder: Path
-    sound: tuple[Path, ...]
-    model: MemoryModel
-    dense: bool
-    queries: tuple[str, ...]
-    found: dict[tuple[str, ...], list[Any]] = field(default_factory=dict)
-
-    def models(self) -> dict[str, Any]:
-        return {"embedder": Words() if self.dense else None, "memory": self.model}
-
-    def asked(self, folder: Path) -> Any:
-        """The answers of a store that may be broken."""
-        with MemoRAG.open(folder, **self.models()) as memo:
-            return answers(memo, self.queries)
-
-    def right(self, dropped: tuple[str, ...] = ()) -> list[Any]:
-        """The right answers, when these documents are gone: one for each state that it may be in."""
-        if dropped not in self.found:
-            self.found[dropped] = []
-            for folder in self.sound:
-                memo = MemoRAG.load(folder, **self.models())
-                if dropped:
-                    memo.delete(dropped, progress=False)
-                self.found[dropped].append(answers(memo, self.queries))
-        return self.found[dropped]
-
-
-def answers(memo: MemoRAG, queries: tuple[str, ...]) -> Any:
-    """All that a user sees: documents, recalls, evidence."""
-    said: list[Any] = [state_of(memo.corpus.documents)]
-    for query in queries:
-        recall = memo.recall(query)
-        said.append([recall.answer, [(clue.text, clue.kind, clue.grounding) for clue in recall.clues]])
-        found = (
-            memo.retrieve(query, 5, recall=recall),
-            memo.retrieve(query, 5, mode="hybrid" if memo.embedder else "bm25"),
-        )
-        said += [[(piece.passage, round(piece.score, 5)) for piece in pieces] for pieces in found]
-    return said
-
-
-def make_stores(scratch: Path, stores: Sequence[str] = STORES) -> None:
-    """These stores, and the checkpoint that one of them needs."""
-    chance = random.Random(0)
-    if "beacon" in stores:
-        from tiny_checkpoint import make_checkpoint
-
-        make_checkpoint(scratch / "checkpoint", positions=640)
-        make_store(home_of(scratch, "beacon"), 4, 2, chance)
-    if "gist" in stores:
-        make_store(home_of(scratch, "gist"), 8, 6, chance)
-    if "stopped" in stores:
-        make_stopped(scratch, chance)
-
-
-def make_store(home: Home, count: int, lines: int, chance: random.Random) -> None:
-    memo = MemoRAG.open(home.folder, passage_size=400, **home.models())
-    memo.add(make_documents(chance, count, lines), progress=False)
-    memo.replace(make_documents(chance, 1, lines, first=3), progress=False)
-    assert len(memo.corpus.memories) > 1
-
-
-def homes_in(scratch: Path) -> dict[str, Home]:
-    return {name: home_of(scratch, name) for name in STORES if (scratch / name).is_dir()}
-
-
-class Watched(Store):
-    """A store that keeps the journal of its last transaction under another name: what SQLite deletes at the commit."""
-
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        with super().transaction() as database:
-            yield database
-            kept = self.folder.with_suffix(".journal")
-            kept.unlink(missing_ok=True)
-            if (self.folder / JOURNAL).is_file():
-                kept.hardlink_to(self.folder / JOURNAL)
-
-
-def make_stopped(scratch: Path, chance: random.Random) -> None:
-    """A copy of the gist store with a change in it, and the journal by which it is taken back at the next opening."""
-    home = home_of(scratch, "stopped")
-    before, after = home.sound
-    shutil.copytree(before, after)
-    memo = MemoRAG.open(after, **home.models())
-    memo._home = Watched(after)
-    memo.replace(make_documents(chance, 1, 6, first=5), progress=False)
-    shutil.copytree(after, home.folder)
-    shutil.copy(after.with_suffix(".journal"), home.folder / JOURNAL)
-    shutil.copytree(home.folder, scratch / "trial")
-    assert home.asked(scratch / "trial") == home.right()[0] != home.right()[1], "the journal is not taken back"
-
-
-def home_of(scratch: Path, name: str) -> Home:
-    folder = scratch / name
-    if name == "beacon":
-        from memorag_integrations.decoding.generation import Sampling
-        from memorag_integrations.memories.beacon import BeaconMemory
-
-        model = BeaconMemory(str(scratch / "checkpoint"), device="cpu", sampling=Sampling(max_tokens=6))
-        return Home(folder, (folder,), model, dense=False, queries=QUERIES[:1])
-    sound = (scratch / "gist", scratch / "changed") if name == "stopped" else (folder,)
-    return Home(folder, sound, gists(scratch / "gists"), dense=True, queries=QUERIES)
 
 
 # ── the worker ────────────────────────────────────────────────────────────────────────────────────────────────────

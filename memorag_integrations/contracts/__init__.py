@@ -1,6 +1,7 @@
-"""The contracts between the rooms. Whatever has these methods fits; nothing needs to be inherited.
+"""The contracts between the packages. Whatever has these members fits; nothing needs to be inherited.
 
-Where a class does inherit from one of these protocols, it gets the async twin for free: the sync method in a thread.
+A class that derives from one of these protocols inherits the async methods: each runs the sync method in a thread.
+`conformance.missing_members` says what an object lacks.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from .clues import Completion, Recall
-from .documents import Passage, Shard
-from .scores import Floats, LexicalWeights, Scores
+from ..clues import Completion, Recall
+from ..documents import Passage, Shard
+from ..scores import Floats, LexicalWeights, Scores
 
 Config = Mapping[str, Any]
 """Settings in JSON from which `registry.build` makes the same object again."""
@@ -62,7 +63,10 @@ class LexicalEmbedder(Embedder, Protocol):
 
 @runtime_checkable
 class Memory(Protocol):
-    """What was formed over one shard. Read-only: recalling leaves it as it was."""
+    """What was formed over one shard. Read-only: recalling leaves it as it was.
+
+    `memories.base.BaseMemory` declares what a memory may have besides: `recall_key`, `summarize`.
+    """
 
     @property
     def token_count(self) -> int:
@@ -101,16 +105,11 @@ class Memory(Protocol):
 
 
 @runtime_checkable
-class SummarizingMemory(Protocol):
-    """What a memory has besides, where a language model speaks for it."""
-
-    def summarize(self, *, cancel: threading.Event | None = None) -> Completion:
-        """The text's key points from memory alone, one a line."""
-
-
-@runtime_checkable
 class MemoryModel(Protocol):
-    """Settings, and how to form a memory and load one. Loads what it needs when first used."""
+    """Settings, and how to form a memory and load one. Loads what it needs when first used.
+
+    `memories.base.BaseMemoryModel` declares what a model may have besides: `together`, `llm`, `usage`, `groups`, ….
+    """
 
     @property
     def config(self) -> Config | None:
@@ -138,15 +137,23 @@ class MemoryModel(Protocol):
         """
 
 
-@runtime_checkable
-class JoiningModel(Protocol):
-    """What a memory model has besides, where small memories can be asked in one prompt instead of one each."""
+class JoiningModel(MemoryModel, Protocol):
+    """A memory model that says which of its memories are asked in one prompt. Every model has it in the engine's hands:
+    see `memories.recall_cache`."""
 
     def groups(self, memories: Sequence[Memory], most: int) -> list[list[int]]:
-        """Which of its memories, the best first, share a prompt; of those that go into `most` groups."""
+        """The memories that share a prompt.
+
+        Args:
+            memories: Of this model, the best first.
+            most: Groups.
+
+        Returns:
+            Numbers of memories, by group; memories that go into none are not asked.
+        """
 
     def joined(self, memories: Sequence[Memory]) -> Memory:
-        """The memories of one group as one, over the documents of all in this order; for recalls, it is not saved."""
+        """The memories of one group as one, over their documents in this order. It is asked, and never saved."""
 
 
 @runtime_checkable
@@ -163,12 +170,22 @@ class LLM(Protocol):
 
     def complete(self, prompt: str, *, max_tokens: int | None = None) -> Completion: ...
 
-    def stream(self, prompt: str, *, max_tokens: int | None = None) -> Iterator[str]: ...
+    def stream(self, prompt: str, *, max_tokens: int | None = None) -> Iterator[str]:
+        """The reply in pieces; in one piece where the model does not say it as it comes."""
+        yield self.complete(prompt, max_tokens=max_tokens).text
 
     async def acomplete(self, prompt: str, *, max_tokens: int | None = None) -> Completion:
         return await asyncio.to_thread(self.complete, prompt, max_tokens=max_tokens)
 
-    def astream(self, prompt: str, *, max_tokens: int | None = None) -> AsyncIterator[str]: ...
+    async def astream(self, prompt: str, *, max_tokens: int | None = None) -> AsyncIterator[str]:
+        """`stream`, each piece made in a thread. An iterator that is not read to its end closes `stream`'s."""
+        pieces = self.stream(prompt, max_tokens=max_tokens)
+        try:
+            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                yield piece
+        finally:
+            if (close := getattr(pieces, "close", None)) is not None:
+                await asyncio.to_thread(close)
 
 
 @runtime_checkable

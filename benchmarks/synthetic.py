@@ -1,35 +1,27 @@
-"""What the benchmarks of living corpora share: texts made from a seed, models without weights, a store held against a list."""
+"""Texts made from a seed, an embedder and a language model without weights: for benchmarks and fault tests of stores."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
-import multiprocessing
-import os
 import random
 import re
-import sys
 import threading
 import zlib
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from memorag_integrations import Document, GistMemory, MemoRAG
+from memorag_integrations import Document, GistMemory
 from memorag_integrations.clues import Completion, Usage
 from memorag_integrations.contracts import LLM, Config, Embedder
 from memorag_integrations.scores import Floats
-from memorag_integrations.store.maintenance import verify
 
 PEOPLE = ("Ansel", "Brida", "Corin", "Dagny", "Edmar", "Fenja", "Gorm", "Hedda", "Ivar", "Jorun", "Kalle", "Liv")
 THINGS = ("lantern", "ledger", "anchor", "barrel", "clock", "bridle", "kettle", "mirror", "oar", "saddle", "violin")
 PLACES = ("harbour", "mill", "chapel", "orchard", "quarry", "market", "ferry", "customs house", "brewery", "gorge")
 DEEDS = ("sold", "mended", "hid", "found", "weighed", "painted", "lost", "carried away", "paid for", "drew")
-
-State = dict[str, str]
-"""Ids of documents, in their order, and the hashes of what they hold."""
 
 
 class Words(Embedder):
@@ -116,14 +108,6 @@ def gists(folder: Path, llm: Extracts | None = None) -> GistMemory:
     return GistMemory(llm or Extracts(), folder=folder, stretch=600, words=20, reply_tokens=300, together=1)
 
 
-def processes() -> multiprocessing.context.ForkServerContext:
-    """Where processes are forked from a server that has loaded what each of them would load by itself."""
-    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # the server does not take sys.path over
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["preloaded"])
-    return context
-
-
 def make_text(chance: random.Random, lines: int = 6) -> str:
     """Lines of a few sentences; two texts share words, not lines."""
 
@@ -142,34 +126,3 @@ def make_documents(chance: random.Random, count: int, lines: int = 6, first: int
         Document(make_text(chance, lines), f"log {n}", {"keeper": chance.choice(PEOPLE)})
         for n in range(first, first + count)
     ]
-
-
-def hash_of(document: Document) -> str:
-    return hashlib.sha256(json.dumps([document.text, dict(document.metadata)]).encode()).hexdigest()[:16]
-
-
-def state_of(documents: Mapping[str, Document]) -> State:
-    return {id: hash_of(document) for id, document in documents.items()}
-
-
-def same(one: State, other: State) -> bool:
-    """Whether the documents are the same and stand in the same order."""
-    return list(one.items()) == list(other.items())
-
-
-def unsound(memo: MemoRAG, folder: Path) -> list[str]:
-    """What of an open store does not fit together, a sentence each: rows, vectors, memories, passages."""
-    problems = verify(folder)
-    corpus = memo.corpus
-    covered = [document.id for shard in corpus.shards for document in shard.documents]
-    if sorted(covered) != sorted(corpus.documents):
-        problems.append("The memories are not over the documents.")
-    for entry in corpus.entries.values():
-        if any(p.text != entry.document.text[p.start : p.end] for p in entry.passages if p.start is not None):
-            problems.append(f"Passages of {entry.document.id!r} are of another text.")
-    if memo.embedder is not None:
-        texts = {key: p.text for e in corpus.entries.values() for key, p in zip(e.keys, e.passages, strict=True)}
-        vectors, expected = corpus.index.vectors_of(list(texts)), Words().embed_queries(list(texts.values()))
-        if any(not np.allclose(vectors[key], row) for key, row in zip(texts, expected, strict=True)):
-            problems.append("Some vectors are of other texts.")
-    return problems

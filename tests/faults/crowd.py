@@ -1,6 +1,6 @@
 """Many at one store: writers who change it, readers who must only ever see whole states.
 
-    python benchmarks/crowd.py [--seconds 120] [--writers 2] [--readers 8]
+    python -m tests.faults.crowd [--seconds 120] [--writers 2] [--readers 8]
 
 Each writer, a process, adds batches of documents of its own, gives whole batches new versions, and deletes others, through
 `MemoRAG.open`; every document of a batch carries the batch's version. Readers, processes too, load the store or follow it
@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from living_corpus import Words, make_text, processes
 
+from benchmarks.synthetic import Words, make_text
 from memorag_integrations import Document, MemoRAG
 from memorag_integrations.errors import StoreError
 from memorag_integrations.store.maintenance import verify
+from tests.faults.processes import processes
 
 BATCH = 4
 MOST_BATCHES = 12

@@ -1,6 +1,6 @@
 """A writer is killed at random moments, and meets full disks: is the store in the state before or after, and whole?
 
-    python benchmarks/kill.py [--kills 200] [--full-disks 20] [--seed 0]
+    python -m tests.faults.kill [--kills 200] [--full-disks 20] [--seed 0]
 
 The writer, a process of its own, adds, replaces, upserts, deletes, refreshes, memorizes, saves and compacts, with an
 embedder and gists, and tells before each what the state is and will be. It gets SIGKILL: mostly within the few
@@ -29,12 +29,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import click
-from living_corpus import State, Words, gists, hash_of, make_documents, make_text, processes, same, state_of, unsound
 
+from benchmarks.synthetic import Words, gists, make_documents, make_text
 from memorag_integrations import Document, MemoRAG
 from memorag_integrations.errors import MemoryModelError, StoreError
 from memorag_integrations.store.maintenance import compact
 from memorag_integrations.store.sqlite import DATABASE, MEMORIES
+from tests.faults.processes import processes
+from tests.faults.states import State, hash_of, same, state_of, unsound
 
 DOCUMENTS = 12
 JOURNAL = f"{DATABASE}-journal"

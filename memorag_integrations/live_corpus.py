@@ -1,0 +1,301 @@
+"""A corpus over time: the state there is, the store it was loaded from or lives in, and every change of both."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from dataclasses import replace as with_
+from pathlib import Path
+from typing import Any
+
+from .contracts import Embedder, MemoryModel, Progress
+from .corpus.edits import Edit
+from .corpus.revise import Change, Reviser, Split
+from .corpus.splitter import Splitter
+from .corpus.state import Corpus
+from .documents import Document, own
+from .encoders.checked import CheckedEmbedder
+from .errors import InputError, MemoRAGError, StoreError
+from .memories.recall_cache import CachedMemoryModel
+from .progress import reporting
+from .store import load as bundle
+from .store.save import Settings, StoreArtifacts, checksums_of, commit, describe
+from .store.store import Store, check_target, exists
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class LiveCorpus:
+    """The current state of a corpus, and the models that make its next states.
+
+    A state never changes; a change makes another one and puts it in the place of the current one. So whoever reads a
+    state is never disturbed. One change runs at a time.
+
+    Args:
+        settings: Of the engine, as a store keeps them.
+        memory_model: Forms memories.
+        embedder: Encodes passages, or None for BM25 alone.
+        splitter: Cuts documents into passages.
+        state: The current state; None before anything was memorized.
+        home: The store that every change goes to, for a corpus that lives in its store.
+        source: The store that the state was last loaded from or saved to, and its generation then.
+    """
+
+    settings: Settings
+    memory_model: CachedMemoryModel
+    embedder: CheckedEmbedder | None
+    splitter: Splitter
+    state: Corpus | None = None
+    home: Store | None = None
+    source: tuple[Path, int] | None = None
+    _unsaved: bool = field(default=False, init=False)
+    _closed: bool = field(default=False, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+
+    @property
+    def current(self) -> Corpus:
+        """The state there is.
+
+        Raises:
+            InputError: Where nothing was memorized yet, or the corpus is closed.
+        """
+        if self._closed:
+            raise InputError("This corpus is closed. Load or open it again.")
+        if self.state is None:
+            raise InputError("Nothing is memorized yet. Call memorize(documents), or MemoRAG.load(folder).")
+        return self.state
+
+    @property
+    def state_or_empty(self) -> Corpus:
+        """The state there is; an empty one where nothing was memorized yet. Raises InputError for a closed corpus."""
+        return Corpus.empty(self.embedder is not None) if self.state is None and not self._closed else self.current
+
+    def get(self, id: str) -> Document | None:
+        """The document with this id, or None. Its metadata is a copy."""
+        document = None if self.state is None else self.state.documents.get(id)
+        return None if document is None else own(document)
+
+    # ── changes ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def apply(
+        self,
+        edit: Edit,
+        split: Split | None = None,
+        progress: bool | Progress = True,
+        cancel: threading.Event | None = None,
+        save_dir: str | Path | None = None,
+    ) -> Change:
+        """Make the corpus what `edit` says, in RAM and in the store.
+
+        Every change is whole: whatever goes wrong leaves the corpus and the store as they were.
+
+        Args:
+            edit: The documents of the next state, given the state there is.
+            split: The passages of documents that are not ours to cut.
+            progress: See `MemoRAG.memorize`.
+            cancel: Ends the work when set; the corpus stays as it was.
+            save_dir: Folder of a store to save to, for a corpus that does not live in one.
+        """
+        with self._lock, reporting(progress) as report:
+            target = self._target(save_dir)
+            artifacts = None if target is None else StoreArtifacts(target, self.memory_model, self.embedder)
+            if target is not None:
+                target.prepare(self._description())
+            language = self.settings.language
+            reviser = Reviser(self.splitter, self.memory_model, self.embedder, language, artifacts, report, cancel)
+            encoded = formed = 0
+            while True:
+                before = self.state_or_empty
+                try:
+                    corpus, change = reviser.revise(before, edit(before), split)
+                except InputError:
+                    if self.home is None or not self._reload():
+                        raise
+                    continue  # another process may have made just the change that this one asks for
+                # What an earlier round encoded and formed is not made again, but it was made by this call.
+                encoded, formed = encoded + change.encoded, formed + change.formed
+                if artifacts is None:
+                    self._unsaved = self._unsaved or bool(change)
+                    break
+                if self._committed(artifacts, before, corpus, change):
+                    break
+                self._reload()  # another process was faster: the edit is made to the state that it left
+            self.state = corpus
+            return with_(change, encoded=encoded, formed=formed)
+
+    def _target(self, save_dir: str | Path | None) -> Store | None:
+        """The store that a change goes to, or None."""
+        if self._closed:
+            raise InputError("This corpus is closed. Open it again: MemoRAG.open(folder).")
+        if save_dir is None:
+            return self.home
+        target = Store(check_target(Path(save_dir)))
+        if self.home is not None and target.folder.resolve() != self.home.folder.resolve():
+            raise InputError(
+                f"This corpus lives in {self.home.folder}, and its changes go there. Use save({str(target.folder)!r}) for a "
+                f"copy."
+            )
+        return target
+
+    def _committed(self, artifacts: StoreArtifacts, before: Corpus, corpus: Corpus, change: Change) -> bool:
+        """Whether the store now holds `corpus`; False where another process changed the store meanwhile."""
+        expected = self.source[1] if self.home is not None and self.source is not None else None
+        same = not change and list(before.entries) == list(corpus.entries)
+        if same and expected is not None and artifacts.store.generation() == expected:
+            return True  # nothing is written: other processes need not read again what is as it was
+        generation = commit(artifacts, corpus, self.settings, expected)
+        if generation is None:
+            return False
+        self.source, self._unsaved = (artifacts.store.folder.resolve(), generation), False
+        return True
+
+    def _description(self) -> dict[str, Any]:
+        return describe(self.settings, self.memory_model, self.embedder)
+
+    # ── the store ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def save(self, folder: str | Path, wait: float = 30.0) -> None:
+        """Make the corpus the state of the store in `folder`. See `MemoRAG.save`."""
+        folder = Path(folder)
+        with self._lock:
+            target, corpus = Store(folder, wait), self.current
+            target.prepare(self._description())
+            expected = self.source[1] if self.source is not None and self.source[0] == folder.resolve() else None
+            artifacts = StoreArtifacts(target, self.memory_model, self.embedder)
+            generation = commit(artifacts, corpus, self.settings, expected)
+            if generation is None:
+                raise StoreError(
+                    f"The store at {folder} was changed by somebody else since this corpus was loaded from it. Load it "
+                    f"again and repeat your changes, or use MemoRAG.open, which makes them to what is there."
+                )
+            if self.home is None or expected is not None:
+                self.source, self._unsaved = (folder.resolve(), generation), False
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        embedder: str | Embedder | None,
+        memory: str | MemoryModel | None,
+        *,
+        unfinished: bool = False,
+    ) -> LiveCorpus:
+        """The corpus that a store holds. See `MemoRAG.load`.
+
+        Args:
+            folder: The store.
+            embedder, memory: What made it, where only the caller can make that again.
+            unfinished: Whether a store that nothing was written to yet is an empty corpus, or an error.
+        """
+        stored = bundle.load(Path(folder), embedder, memory, unfinished=unfinished)
+        return cls(
+            stored.settings,
+            stored.memory_model,
+            stored.embedder,
+            Splitter(stored.settings.passage_size),
+            stored.corpus,
+            source=(Path(folder).resolve(), stored.generation),
+        )
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | Path,
+        embedder: str | Embedder | None,
+        memory: str | MemoryModel | None,
+        *,
+        new: Callable[[], LiveCorpus],
+        settings: Mapping[str, Any],
+        wait: float = 30.0,
+    ) -> LiveCorpus:
+        """The corpus that lives in a store. See `MemoRAG.open`.
+
+        Args:
+            folder: The store, or where one is made.
+            embedder, memory: As in `load`.
+            new: Makes the corpus, still empty, whose models and settings a new store gets.
+            settings: What the caller gave by name; the settings of a store that is there must be the same.
+            wait: Seconds to wait for another process that is writing.
+
+        Raises:
+            InputError: For settings other than the store's, or a `wait` that is no number of seconds.
+        """
+        if isinstance(wait, bool) or not isinstance(wait, int | float) or wait < 0:
+            raise InputError(f"wait must be a number of seconds, 0 or more; found {wait!r}.")
+        home = Store(Path(folder), float(wait))
+        if not exists(home.folder):
+            home.prepare(new()._description())
+        live = cls.load(folder, embedder, memory, unfinished=True)
+        stored = asdict(live.settings)
+        for name, value in settings.items():
+            given = asdict(value) if name == "fusion" and value is not None else value
+            if given != stored.get(name):
+                raise InputError(
+                    f"The store at {folder} was made with {name}={stored.get(name)!r}, found {value!r}. Leave it out, or "
+                    f"make another store."
+                )
+        live.home = home
+        return live
+
+    def reload(self) -> bool:
+        """Take over what others changed in the store since; True where they did. See `MemoRAG.reload`."""
+        with self._lock:
+            if self.source is None:
+                raise InputError("There is no store to reload: make this object with MemoRAG.load or MemoRAG.open.")
+            if self._unsaved:
+                raise InputError("The corpus was changed in RAM, and reload would lose that. Save it first.")
+            return self._reload()
+
+    def _reload(self) -> bool:
+        """Take over the state of the store behind this corpus; False where it is the one there is."""
+        assert self.source is not None
+        folder, generation = self.source
+        home = self.home or Store(folder)
+        if home.generation() == generation:
+            return False
+        before = self.state_or_empty
+        stored = home.read(checksums_of(before))
+        self.state, found = bundle.restored(StoreArtifacts(home, self.memory_model, self.embedder), stored, before)
+        self.source = (folder, found)
+        return True
+
+    def close(self) -> None:
+        """Let go of corpus and memories; everything was written when it changed. Closing twice does no harm."""
+        with self._lock:
+            self.state, self._closed = None, True
+
+    def reuse(self, folder: str | Path) -> None:
+        """Take over the vectors and memories of a store, so that `memorize` does not encode its texts again.
+
+        What another embedder or memory model made is left where it is; where there is no store yet, nothing happens.
+        """
+        if not exists(Path(folder)):
+            return
+        embedder = None if self.embedder is None else self.embedder.embedder
+        try:
+            stored = bundle.load(Path(folder), embedder, self.memory_model)
+        except MemoRAGError as error:
+            logger.info("Nothing to reuse in %s: %s", folder, error)
+            return
+        if self.embedder is not None:
+            self.embedder.keep(stored.corpus.vectors, None if stored.embedder is None else stored.embedder.weights)
+        self.state = self.state or stored.corpus
+
+    def info(self) -> dict[str, Any]:
+        """What is memorized and by which settings, for people and JSON."""
+        corpus = self.current
+        return {
+            "documents": len(corpus.documents),
+            "passages": len(corpus.index),
+            "characters": sum(len(document.text) for document in corpus.documents.values()),
+            "languages": sorted(corpus.index.languages),
+            "memory": self.memory_model.fingerprint,
+            "memories": len(corpus.memories),
+            "memory_tokens": sum(memory.token_count for memory in corpus.memories),
+            "memory_bytes": sum(memory.nbytes for memory in corpus.memories),
+            "embedder": "none (BM25 alone)" if self.embedder is None else str(self.embedder.fingerprint),
+            "passage_size": self.settings.passage_size,
+        }

@@ -1,0 +1,341 @@
+"""The line from a query to evidence, written once: scores → recall → clue scores → fuse → rerank → select.
+
+Every step is a generator that yields a request where something has to be waited for: an embedding, the recall of a
+memory, a reranker's scores, a language model's text. The drivers in `drivers` answer the requests, sync or async.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
+
+from .answers.key_points import HITS, name_key_points
+from .answers.writer import Answer, Writer
+from .clues import Recall, Usage, attributed, merge_recalls
+from .contracts import Reranker
+from .corpus.state import Corpus, RoutedMemory
+from .drivers import Steps, gather
+from .encoders.checked import CheckedEmbedder
+from .errors import InputError, LLMError
+from .evidence import Evidence
+from .index.index import Filters
+from .llms.scheduling import UsageMeter
+from .memories.recall_cache import CachedMemoryModel
+from .retrieval import fusion, per_clue_union
+from .retrieval.baselines import rank_baseline
+from .retrieval.clue_search import MOST_WEIGHED, ClueQueries, keep_heaviest
+from .retrieval.fusion import Fusion
+from .retrieval.multi_query import EachMode, check_each_mode, check_texts, leads_to, rank_each
+from .retrieval.provenance import Provenance, Ranking
+from .retrieval.query import GUIDED, Mode, Query
+from .retrieval.reranking import Reranking, best_rows, reorder
+from .retrieval.scoring import Scorer
+from .retrieval.selection import Selection, merge_neighbours, select
+from .scores import Floats, Scores
+
+logger = logging.getLogger(__name__)
+
+Method = Literal["whole", "key-points"]
+"""How to summarize: by reading everything, or by the memory's key points."""
+
+
+# ── what has to be waited for ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Embed:
+    """The vectors of texts to search for, float32 [n, dimension]."""
+
+    embedder: CheckedEmbedder
+    texts: Sequence[str]
+
+    def run(self) -> Floats:
+        return self.embedder.embed_queries(self.texts)
+
+    async def arun(self) -> Floats:
+        return await self.embedder.aembed_queries(self.texts)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """The recall of each of several memories, each asked over its own part of the scores.
+
+    Args:
+        parts: The memories.
+        together: Most memories asked at once. How many prompts are under way is the memory model's to say.
+    """
+
+    parts: Sequence[RoutedMemory]
+    together: int = 1
+
+    def run(self) -> list[Recall]:
+        if min(len(self.parts), self.together) <= 1:
+            return [_recall(part) for part in self.parts]
+        with ThreadPoolExecutor(min(len(self.parts), self.together), thread_name_prefix="memorag-recall") as pool:
+            asked = [pool.submit(copy_context().run, _recall, part) for part in self.parts]
+            return [recall.result() for recall in asked]
+
+    async def arun(self) -> list[Recall]:
+        turns = asyncio.Semaphore(self.together)
+        return await gather([_arecall(part, turns) for part in self.parts])
+
+
+@dataclass(frozen=True)
+class Rerank:
+    """A reranker's score of each text for a query."""
+
+    reranker: Reranker
+    query: str
+    texts: Sequence[str]
+
+    def run(self) -> Sequence[float]:
+        return self.reranker.rerank(self.query, self.texts)
+
+    async def arun(self) -> Sequence[float]:
+        return await self.reranker.arerank(self.query, self.texts)
+
+
+@dataclass(frozen=True)
+class Write:
+    """What a language model writes to a prompt; `evidence` and `usage` go into the answer as they are."""
+
+    writer: Writer
+    prompt: str
+    evidence: Sequence[Evidence] = ()
+    usage: Usage = field(default_factory=Usage)
+
+    def run(self) -> Answer:
+        return self.writer.write(self.prompt, self.evidence, self.usage)
+
+    async def arun(self) -> Answer:
+        return await self.writer.awrite(self.prompt, self.evidence, self.usage)
+
+
+def _recall(part: RoutedMemory) -> Recall:
+    [recall] = part.memory.recall([part.scores.text], scores=[part.scores])
+    return attributed(recall, part.documents)
+
+
+async def _arecall(part: RoutedMemory, turns: asyncio.Semaphore) -> Recall:
+    async with turns:
+        [recall] = await part.memory.arecall([part.scores.text], scores=[part.scores])
+    return attributed(recall, part.documents)
+
+
+# ── the line ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The steps, and the models and settings that they use.
+
+    Args:
+        memory_model: Of the corpus's memories.
+        embedder: For dense scores, or None for BM25 alone.
+        reranking: What reads the best of a ranking again, or None.
+        fusion: How scores and clues become a ranking.
+        shards: Most memories that one query asks.
+        clues: Most clues of one recall.
+        meter: Adds up what was spent.
+    """
+
+    memory_model: CachedMemoryModel
+    embedder: CheckedEmbedder | None
+    reranking: Reranking | None
+    fusion: Fusion
+    shards: int
+    clues: int
+    meter: UsageMeter
+
+    def retrieve(
+        self, corpus: Corpus, query: Query, selection: Selection, merge: bool = False
+    ) -> Steps[list[Evidence]]:
+        """The evidence for a query, best first; evidence that touches in its document becomes one piece with `merge`."""
+        ranking = yield from self.rank(corpus, query)
+        _warn_if_nothing_matches(ranking)
+        evidence = select(ranking.fused, ranking.provenance, selection)
+        return merge_neighbours(evidence, corpus.texts) if merge else evidence
+
+    def rank(self, corpus: Corpus, query: Query) -> Steps[Ranking]:
+        """All candidates ranked, and why."""
+        if query.mode in ("plain", "per-clue-union") and self.embedder is None:
+            raise InputError(
+                f'mode "{query.mode}" ranks by vectors and needs an embedder. Pass one, or use mode="bm25".'
+            )
+        scores = yield from self.query_scores(corpus, query.text, query.filters, dense=query.mode != "bm25")
+        if query.mode not in GUIDED:
+            ranking = rank_baseline(scores, query.mode)
+        else:
+            recall = query.recall or (yield from self._ask(corpus, scores))
+            clue_scores = yield from self.clue_scores(
+                corpus, scores, texts_to_search(recall, query.mode), query.filters
+            )
+            ranking = self._fuse(clue_scores, recall, query.mode)
+        return (yield from self._rerank(ranking))
+
+    def recall(self, corpus: Corpus, query: Query) -> Steps[Recall]:
+        """The memory's clues for a query, best first; of several memories, those that weigh most beside the query."""
+        scores = yield from self.query_scores(corpus, query.text, query.filters)
+        recall = yield from self._ask(corpus, scores)
+        texts = texts_to_search(recall)
+        if len(recall.clues) <= self.clues or not texts:
+            return replace(recall, clues=recall.clues[: self.clues])
+        query_scores, *clue_scores = yield from self.clue_scores(corpus, scores, texts, query.filters)
+        weighted = ClueQueries.of(recall).weigh(query_scores, clue_scores, recall, self.clues)
+        return keep_heaviest(recall, weighted, self.clues)
+
+    def retrieve_each(
+        self, corpus: Corpus, texts: Sequence[str], selection: Selection, mode: EachMode, filters: Filters | None
+    ) -> Steps[list[Evidence]]:
+        """The evidence for several texts: the best of each in turn, then the second of each, and so on."""
+        unique = check_texts(texts)
+        check_each_mode(mode, self.embedder is not None)
+        scores = yield from self.scores(corpus, unique, filters)
+        ranking = rank_each(scores, self.fusion, mode)
+        return select(ranking.fused, ranking.provenance, selection)
+
+    # ── its steps ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def scores(self, corpus: Corpus, texts: Sequence[str], filters: Filters | None = None) -> Steps[list[Scores]]:
+        """What the index says of each text, all over the same candidates."""
+        vectors = yield from self._embed(texts)
+        return self.scorer.score(corpus.index, texts, vectors, filters)
+
+    def query_scores(
+        self, corpus: Corpus, text: str, filters: Filters | None = None, *, dense: bool = True
+    ) -> Steps[Scores]:
+        """What the index says of a query; by terms alone without `dense`."""
+        vectors = (yield from self._embed([text])) if dense else None
+        [scores] = self.scorer.score(corpus.index, [text], vectors, filters)
+        return scores
+
+    def clue_scores(
+        self, corpus: Corpus, query: Scores, clues: Sequence[str], filters: Filters | None = None
+    ) -> Steps[list[Scores]]:
+        """The query's scores, then those of each clue, over the candidates that any of them picks."""
+        vectors = (yield from self._embed(clues)) if clues else None
+        return self.scorer.score_clues(corpus.index, query, clues, vectors, filters)
+
+    @property
+    def scorer(self) -> Scorer:
+        return Scorer(self.embedder, self.fusion)
+
+    def _embed(self, texts: Sequence[str]) -> Steps[Floats | None]:
+        if self.embedder is None:
+            return None
+        vectors: Floats = yield Embed(self.embedder, texts)
+        return vectors
+
+    def _ask(self, corpus: Corpus, scores: Scores) -> Steps[Recall]:
+        """The clues of the memories that the query's scores lead to."""
+        parts = corpus.route(scores, self.shards, self.memory_model)
+        recalls: list[Recall] = yield Ask(parts, self.memory_model.together)
+        recall = merge_recalls(scores.text, recalls, self.clues if len(recalls) <= 1 else MOST_WEIGHED * self.clues)
+        self.meter.add(recall.usage)
+        for warning in recall.warnings:
+            logger.warning(warning)
+        return recall
+
+    def _fuse(self, scores: Sequence[Scores], recall: Recall, mode: Mode) -> Ranking:
+        """The ranking by the query's scores and its clues'."""
+        if mode == "per-clue-union":
+            return per_clue_union.rank_union(scores)
+        query, *clues = scores
+        weighted = ClueQueries.of(recall).weigh(query, clues, recall, self.clues)
+        fused = fusion.rank(query, weighted, self.fusion)
+        weights, heaviest = [clue.weight for clue in weighted], keep_heaviest(recall, weighted, self.clues)
+        return Ranking(fused, Provenance(query, [clue.scores for clue in weighted], weights, heaviest))
+
+    def _rerank(self, ranking: Ranking) -> Steps[Ranking]:
+        """The ranking with its best passages in the reranker's order."""
+        if self.reranking is None:
+            return ranking
+        rows = best_rows(self.reranking, ranking)
+        if not len(rows):
+            return ranking
+        reranker, passages = self.reranking.model, ranking.provenance.candidates.passages
+        scores = yield Rerank(reranker, ranking.provenance.query, [passages[row].text for row in rows])
+        return reorder(ranking, rows, scores, type(reranker).__name__)
+
+    # ── evidence → answer, texts → summary ────────────────────────────────────────────────────────────────────────
+
+    def answer(self, corpus: Corpus, writer: Writer, query: Query, selection: Selection, merge: bool) -> Steps[Answer]:
+        """An answer, written from the evidence for a query."""
+        evidence = yield from self.retrieve(corpus, query, selection, merge)
+        answer: Answer = yield Write(writer, *writer.answer_prompt(query.text, evidence))
+        self.meter.add(answer.usage)
+        return answer
+
+    def answer_prompt(
+        self, corpus: Corpus, writer: Writer, query: Query, selection: Selection, merge: bool
+    ) -> Steps[str]:
+        """The prompt for an answer."""
+        evidence = yield from self.retrieve(corpus, query, selection, merge)
+        prompt, _ = writer.answer_prompt(query.text, evidence)
+        return prompt
+
+    def summary(self, corpus: Corpus, writer: Writer, document_id: str | None, method: Method) -> Steps[Answer]:
+        """A summary of one document, or of the whole corpus."""
+        write = yield from self._summary_request(corpus, writer, document_id, method)
+        answer: Answer = yield write
+        self.meter.add(answer.usage)
+        return answer
+
+    def summary_prompt(self, corpus: Corpus, writer: Writer, document_id: str | None, method: Method) -> Steps[str]:
+        """The prompt for a summary; what was spent on it is counted."""
+        write = yield from self._summary_request(corpus, writer, document_id, method)
+        self.meter.add(write.usage)
+        return write.prompt
+
+    def _summary_request(self, corpus: Corpus, writer: Writer, document_id: str | None, method: Method) -> Steps[Write]:
+        documents = corpus.documents
+        if method not in get_args(Method):
+            raise InputError(f"method must be one of {', '.join(get_args(Method))}; found {method!r}.")
+        if document_id is not None and document_id not in documents:
+            raise InputError(f"Expected the id of a memorized document, found {document_id[:80]!r}.")
+        if method == "whole":
+            chosen = documents.values() if document_id is None else [documents[document_id]]
+            prompt, usage = writer.summary_prompt("\n\n".join(document.text for document in chosen))
+            return Write(writer, prompt, (), usage)
+        points, usage = name_key_points(corpus, self.memory_model, document_id)
+        if not points:
+            raise LLMError(
+                f'The memory named no key points. Use method="whole", or another memory than {self.memory_model.fingerprint}.'
+            )
+        points, evidence = yield from self._evidence_for(corpus, points, document_id)
+        number = {id: number for number, id in enumerate(documents)}
+        order = [(number[piece.document_id], piece.passage.centre) for piece in evidence]
+        prompt, used, more = writer.points_prompt(points, evidence, order)
+        return Write(writer, prompt, used, usage + more)
+
+    def _evidence_for(
+        self, corpus: Corpus, points: Sequence[str], document_id: str | None
+    ) -> Steps[tuple[list[str], list[Evidence]]]:
+        """The key points that lead to a document, or all without one, and evidence for them, best first."""
+        scores = yield from self.scores(corpus, points)
+        if document_id is not None:
+            leading = [one for one in scores if leads_to(one, self.fusion, document_id)] or scores
+            scores = [one.of_documents({document_id}) for one in leading]
+        ranking = rank_each(scores, self.fusion, "memorag")
+        evidence = select(ranking.fused, ranking.provenance, Selection(HITS * len(scores)))
+        return [one.text for one in scores], evidence
+
+
+def texts_to_search(recall: Recall, mode: Mode = "memorag") -> list[str]:
+    """Each text to search for beside the query, once. None where the clues are peaks of the query's own scores."""
+    if mode == "per-clue-union":
+        return per_clue_union.searched(recall)
+    return ClueQueries.of(recall).texts
+
+
+def _warn_if_nothing_matches(ranking: Ranking) -> None:
+    if ranking.provenance.candidates.passages and not ranking.provenance.any:
+        logger.warning(
+            "No term of the query occurs in the corpus (is it in another language?), so the evidence is no better than "
+            "any other. An embedder finds by meaning: MemoRAG(embedder=…)."
+        )
