@@ -9,7 +9,7 @@ from typing import Any, Literal
 from .documents import Passage
 from .text.metadata import plain_metadata
 
-Signal = Literal["bm25", "dense", "neighbourhood", "memory", "reranker"]
+Signal = Literal["bm25", "dense", "neighbourhood", "bridge", "memory", "reranker"]
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,9 @@ class FoundBy:
     """One reason why a passage is here.
 
     Args:
-        by: "query", or a clue's text.
-        signal: Which signal ranked it: its terms, its vector, its neighbourhood in the text, the memory's own pointer, a
-            reranker.
+        by: "query", a clue's text, or the rare name that the passage shares with one of the best hits.
+        signal: Which signal ranked it: its terms, its vector, its neighbourhood in the text, such a name ("bridge"), the
+            memory's own pointer, a reranker.
         rank: At which place among all candidates, from 1.
         weight: What the query or the clue counted in the sum; the query's is 1.
     """

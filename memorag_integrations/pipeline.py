@@ -14,6 +14,8 @@ from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
+import numpy as np
+
 from .answers.key_points import HITS, name_key_points
 from .answers.writer import Answer, Writer
 from .clues import Recall, Usage, attributed, merge_recalls
@@ -28,11 +30,13 @@ from .llms.scheduling import UsageMeter
 from .memories.recall_cache import CachedMemoryModel
 from .retrieval import fusion, per_clue_union
 from .retrieval.baselines import rank_baseline
+from .retrieval.bridges import find_bridges
 from .retrieval.clue_search import MOST_WEIGHED, ClueQueries, keep_heaviest
 from .retrieval.fusion import Fusion
 from .retrieval.multi_query import EachMode, check_each_mode, check_texts, leads_to, rank_each
 from .retrieval.provenance import Provenance, Ranking
 from .retrieval.query import GUIDED, Mode, Query
+from .retrieval.reading_on import read_on
 from .retrieval.reranking import Reranking, best_rows, reorder
 from .retrieval.scoring import Scorer
 from .retrieval.selection import Selection, merge_neighbours, select
@@ -169,13 +173,13 @@ class Pipeline:
             )
         scores = yield from self.query_scores(corpus, query.text, query.filters, dense=query.mode != "bm25")
         if query.mode not in GUIDED:
-            ranking = rank_baseline(scores, query.mode)
+            ranking = rank_baseline(scores, query.mode, self.fusion)
         else:
             recall = query.recall or (yield from self._ask(corpus, scores))
             clue_scores = yield from self.clue_scores(
                 corpus, scores, texts_to_search(recall, query.mode), query.filters
             )
-            ranking = self._fuse(clue_scores, recall, query.mode)
+            ranking = self._fuse(corpus, clue_scores, recall, query.mode)
         return (yield from self._rerank(ranking))
 
     def recall(self, corpus: Corpus, query: Query) -> Steps[Recall]:
@@ -241,15 +245,19 @@ class Pipeline:
             logger.warning(warning)
         return recall
 
-    def _fuse(self, scores: Sequence[Scores], recall: Recall, mode: Mode) -> Ranking:
+    def _fuse(self, corpus: Corpus, scores: Sequence[Scores], recall: Recall, mode: Mode) -> Ranking:
         """The ranking by the query's scores and its clues'."""
         if mode == "per-clue-union":
             return per_clue_union.rank_union(scores)
         query, *clues = scores
         weighted = ClueQueries.of(recall).weigh(query, clues, recall, self.clues)
         fused = fusion.rank(query, weighted, self.fusion)
+        bridges = find_bridges(fused, query, corpus.index)
+        fused = (fused + self.fusion.bridge_weight * bridges.gain).astype(np.float32)
+        fused = read_on(fused, query.candidates, self.fusion.for_question(query.text).reading_on)
         weights, heaviest = [clue.weight for clue in weighted], keep_heaviest(recall, weighted, self.clues)
-        return Ranking(fused, Provenance(query, [clue.scores for clue in weighted], weights, heaviest))
+        clue_scores, names = [clue.scores for clue in weighted], bridges.names if self.fusion.bridge_weight else {}
+        return Ranking(fused, Provenance(query, clue_scores, weights, heaviest, bridges=names))
 
     def _rerank(self, ranking: Ranking) -> Steps[Ranking]:
         """The ranking with its best passages in the reranker's order."""

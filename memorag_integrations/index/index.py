@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -20,6 +21,9 @@ EVERYTHING = 50_000
 
 PICK = 1_000
 """Passages of each signal that pick documents, above `EVERYTHING`."""
+
+
+_WORD = re.compile(r"[^\W\d_][\w'’-]*")  # "Baird", "AX-4410", "keeper's"
 
 
 class Index:
@@ -94,6 +98,28 @@ class Index:
 
     def __len__(self) -> int:
         return len(self.passages)
+
+    def names(self, row: int) -> dict[int, str]:
+        """The names in a passage: words that it writes with a capital and never without, by the number of their term.
+
+        Args:
+            row: Of the passage.
+        """
+        language = self.entries[int(self._document[row])].language
+        words = dict.fromkeys(_WORD.findall(self.passages[row].text))
+        written_small = set(self._numbers(" ".join(word for word in words if not word[0].isupper()), language))
+        names: dict[int, str] = {}
+        for word in words:
+            if word[0].isupper():
+                for number in self._numbers(word, language):
+                    if number not in written_small:
+                        names.setdefault(number, word)
+        return names
+
+    def _numbers(self, text: str, language: str) -> list[int]:
+        """The numbers of a text's terms, those that the vocabulary has."""
+        numbers = (self.terms.vocabulary.find(term) for term in analysis.terms(text, language))
+        return [number for number in numbers if number is not None]
 
     def signals(self, texts: Sequence[str], vectors: Floats | None, filters: Filters | None = None) -> list[Signals]:
         """The signals of each text, all over the same candidates: the passages that any of the texts picks.
