@@ -171,8 +171,9 @@ def kept(decoder: Any, state: Any, clock: Clock, effects: bool) -> dict[str, flo
     """Saving and loading (page cache warm), and what smaller storage does to the next token's logits."""
     import torch
 
-    from memorag_integrations.beacon import storage
     from memorag_integrations.beacon.branching import BeaconBranches
+    from memorag_integrations.beacon.layout import Layout
+    from memorag_integrations.decoding import storage
 
     entries, figures = state.cache.entries(), clock.figures
     dtype, device = entries[0][0].dtype, entries[0][0].device
@@ -188,11 +189,13 @@ def kept(decoder: Any, state: Any, clock: Clock, effects: bool) -> dict[str, flo
         for kind in ("same", "bfloat16", "int8", "int4") if effects else ("same",):
             path = Path(folder) / kind
             with clock.timed(f"save_{kind}"):
-                storage.save(path, entries, state.layout, kind, "benchmark", {})
+                numbers, left = state.layout.to_json(), state.layout.entries - state.layout.memory
+                storage.save(path, entries, kind, "benchmark", {}, layout=numbers, open_entries=left)
             with clock.timed(f"load_{kind}"):
                 manifest = storage.read_manifest(path)
-                storage.check_whole(path, manifest)
-                layout, loaded = storage.load(path, manifest, dtype, device)
+                storage.check_size(path, manifest)
+                layout = Layout.from_json(manifest["layout"])
+                loaded = storage.load(path, manifest, dtype, device)
             figures[f"file_{kind}_mib"] = sum(file.stat().st_size for file in path.iterdir()) / 2**20
             with clock.timed(f"first_{kind}"):
                 found = next_logits(layout, loaded)

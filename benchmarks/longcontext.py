@@ -105,7 +105,7 @@ def measure(shape: str, tokens: int, device: str = "cpu", threads: int = 1) -> d
 
         def load() -> Any:
             manifest = storage.read_manifest(path)
-            storage.check_whole(path, manifest)
+            storage.check_size(path, manifest)
             return storage.load(path, manifest, dtype, torch.device(device))
 
         loaded, figures["load_cpu_s"], figures["load_wall_s"] = seconds(load, device)

@@ -2,7 +2,7 @@
 
     python benchmarks/score.py SPLIT.jsonl.gz RUN.jsonl [OTHER.jsonl]
 
-SPLIT is a file of benchmarks/datasets.py. A run is one JSON object a line: `qid`, and `spans`, best passage first, each
+SPLIT is a file of benchmarks/public_data.py. A run is one JSON object a line: `qid`, and `spans`, best passage first, each
 [start, end] in the text of the question, or [id, start, end] where all texts stand in one index.
 
 Prints, in percent, each with the 95% interval of a bootstrap over texts:

@@ -13,13 +13,13 @@ from memorag_integrations.contracts import LLM
 from memorag_integrations.errors import InputError
 from memorag_integrations.memories.gist import GistMemory as _GistMemory
 from memorag_integrations.memories.llm import LLMMemory as _LLMMemory
-from memorag_integrations.memories.prompt_memory import AskingModel
+from memorag_integrations.memories.prompt_memory import PromptMemoryModel
 from memorag_integrations.prompts import Prompts, prompts_for
 
 from .llm import as_llm
 
 
-class _FromTemplates(AskingModel):
+class _FromTemplates(PromptMemoryModel):
     def __init__(
         self,
         llm: Runnable[Any, Any] | LLM,

@@ -15,7 +15,7 @@ from memorag_integrations.contracts import LLM
 from memorag_integrations.errors import InputError
 from memorag_integrations.memories.gist import GistMemory as _GistMemory
 from memorag_integrations.memories.llm import LLMMemory as _LLMMemory
-from memorag_integrations.memories.prompt_memory import AskingModel
+from memorag_integrations.memories.prompt_memory import PromptMemoryModel
 from memorag_integrations.prompts import Prompts, prompts_for
 
 from .llm import as_llm
@@ -23,7 +23,7 @@ from .llm import as_llm
 _FIELD = re.compile(r"\{\{([a-zA-Z_]\w*)\}\}")
 
 
-class _OpenPrompts(PromptMixin, AskingModel):
+class _OpenPrompts(PromptMixin, PromptMemoryModel):
     """`get_prompts` and `update_prompts`: the English templates, or those given in their place.
 
     An update replaces the template for queries of every language. Recalls under way keep the one they began with.

@@ -1,4 +1,8 @@
-"""Memory-guided retrieval: documents → memory and index → clues → evidence. Names are imported when first used."""
+"""Memory-guided retrieval: documents → memory and index → clues → evidence. Names are imported when first used.
+
+A name whose extra is not installed can be imported all the same: so `import *` works, and so do annotations. Whoever
+makes an object of it gets `MissingExtraError`, which names the extra.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -55,7 +59,14 @@ __all__ = sorted(_HOME)
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    try:
+        return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    except ImportError as error:
+        from .errors import extra_of, stand_in
+
+        if (extra := extra_of(error)) is None:
+            raise
+        return stand_in(name, extra)
 
 
 def __dir__() -> list[str]:

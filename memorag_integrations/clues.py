@@ -1,4 +1,4 @@
-"""What a memory answers with: clues, where they are grounded, and what the asking cost."""
+"""The answer of a memory: clues, their grounding in the text, and the cost of the recall."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ ClueKind = Literal["span", "question", "answer"]
 
 @dataclass(frozen=True)
 class Grounding:
-    """The place in a document that a clue speaks of.
+    """The place in a document that a clue is about.
 
     Args:
         document_id: The document.
         start, end: Character range in it.
-        score: How well the place carries the clue, in [0, 1]; 1 is word for word.
+        score: How well the place supports the clue, in [0, 1]; 1 where the clue stands there word for word.
     """
 
     document_id: str
@@ -27,17 +27,17 @@ class Grounding:
 
 @dataclass(frozen=True)
 class Clue:
-    """One lead from a memory (MemoRAG, arXiv 2409.05591, section 2).
+    """One clue from a memory (MemoRAG, arXiv 2409.05591, section 2).
 
     Args:
         text: A span that matters, a sharper surrogate question, or a draft answer.
         kind: Which of the three.
-        grounding: Where it stands in the corpus, or None where no place was found.
-        confidence: The memory's own belief in it, in [0, 1]; comparable within one recall.
-        weight: What fusion gave it, relative to the query's 1; None until it was used for retrieval, and always for
-            clues that are read off the scores themselves (those of the embedded memory).
-        document_id: The document that it is about: where it is grounded, else the one that the memory was formed over;
-            None where that has several.
+        grounding: Its place in the corpus, or None where none was found.
+        confidence: How sure the memory is of it, in [0, 1]; comparable within one recall.
+        weight: The weight that fusion gave it beside the query's 1. None before it was used for retrieval, and for the
+            embedded memory's clues, which are peaks of the query's own scores.
+        document_id: The document that it is grounded in. Without a grounding, the one document that the memory was
+            formed over; None where there are several.
     """
 
     text: str
@@ -78,8 +78,8 @@ class Recall:
         answer: The draft answer, where the memory writes one.
         usage: What it cost.
         warnings: What went wrong without stopping the recall, in sentences for people.
-        fuse: Whether the clues carry something that the query's own scores do not, so that retrieval searches with
-            them. The embedded memory's clues are those scores' peaks: counting them again would only echo the query.
+        fuse: Whether retrieval searches with the clues. The embedded memory's clues are peaks of the query's own scores;
+            to search with them would count the query twice.
     """
 
     query: str
@@ -91,11 +91,11 @@ class Recall:
 
 
 NO_CLUES = "The language model gave no usable clue; the search goes on with the query alone."
-"""The warning of a recall without clues; of several merged, it stays only where none had any."""
+"""The warning of a recall without clues. A merged recall keeps it only where no part had any."""
 
 
 def merge_recalls(query: str, recalls: Sequence[Recall], most: int) -> Recall:
-    """One recall out of those of several shards: the `most` most confident clues, each text once, costs added up."""
+    """One recall of those of several shards: the `most` clues of highest confidence, each text once, and all costs."""
     ranked = sorted((clue for recall in recalls for clue in recall.clues), key=lambda clue: -clue.confidence)
     unique = list({(clue.kind, clue.text): clue for clue in reversed(ranked)}.values())[::-1]
     answers = [recall.answer for recall in recalls if recall.answer]
@@ -110,7 +110,7 @@ def merge_recalls(query: str, recalls: Sequence[Recall], most: int) -> Recall:
 
 
 def attributed(recall: Recall, documents: Collection[str]) -> Recall:
-    """`recall` with the document of each of its clues, of a memory over these documents."""
+    """`recall` with the document of each clue, for a memory over these documents."""
     only = next(iter(documents)) if len(documents) == 1 else None
     clues = (replace(c, document_id=c.grounding.document_id if c.grounding else only) for c in recall.clues)
     return replace(recall, clues=tuple(clues))

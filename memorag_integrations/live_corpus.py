@@ -20,7 +20,7 @@ from .encoders.checked import CheckedEmbedder
 from .errors import InputError, MemoRAGError, StoreError
 from .memories.recall_cache import CachedMemoryModel
 from .progress import reporting
-from .store import load as bundle
+from .store.load import load_corpus, restore_latest
 from .store.save import Settings, StoreArtifacts, checksums_of, commit, describe
 from .store.store import Store, check_target, exists
 
@@ -190,7 +190,7 @@ class LiveCorpus:
             embedder, memory: What made it, where only the caller can make that again.
             unfinished: Whether a store that nothing was written to yet is an empty corpus, or an error.
         """
-        stored = bundle.load(Path(folder), embedder, memory, unfinished=unfinished)
+        stored = load_corpus(Path(folder), embedder, memory, unfinished=unfinished)
         return cls(
             stored.settings,
             stored.memory_model,
@@ -258,7 +258,7 @@ class LiveCorpus:
             return False
         before = self.state_or_empty
         stored = home.read(checksums_of(before))
-        self.state, found = bundle.restored(StoreArtifacts(home, self.memory_model, self.embedder), stored, before)
+        self.state, found = restore_latest(StoreArtifacts(home, self.memory_model, self.embedder), stored, before)
         self.source = (folder, found)
         return True
 
@@ -276,7 +276,7 @@ class LiveCorpus:
             return
         embedder = None if self.embedder is None else self.embedder.embedder
         try:
-            stored = bundle.load(Path(folder), embedder, self.memory_model)
+            stored = load_corpus(Path(folder), embedder, self.memory_model)
         except MemoRAGError as error:
             logger.info("Nothing to reuse in %s: %s", folder, error)
             return

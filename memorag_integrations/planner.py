@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .beacon.layout import reach
 from .beacon.size import Shape, free_bytes
-from .errors import InputError, MemoryModelError
+from .errors import InputError, MemoryModelError, check_extra
 
 HEADROOM = 1024
 """Tokens kept free behind a text, for a task's prompt and its reply."""
@@ -114,12 +114,15 @@ def plan(
     Raises:
         InputError: For a number of tokens below 1, or ratios below 1.
         MemoryModelError: Where no option will do, with the remedy; or where config.json is not a beacon checkpoint's.
+        MissingExtraError: Without torch and transformers (the `hf` extra).
     """
-    from .decoding.checkpoint import config_alone, pick_device, pick_dtype
+    check_extra("A plan", "hf")
+    from .decoding.checkpoint import pick_device, pick_dtype
+    from .encoders.pretrained import find_config
 
     if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 1:
         raise InputError(f"Expected a text of at least 1 token, found {tokens!r}.")
-    config = config_alone(model, revision=revision, token=token, cache_dir=cache_dir)
+    config = find_config(model, MemoryModelError, revision=revision, token=token, cache_dir=cache_dir)
     shape = Shape.from_config(config)
     found = pick_device(device) if room is None else None
     place = str(found) if found is not None else device or "cpu"
@@ -191,7 +194,7 @@ def calibration(shape: Shape, device: str, dtype: str) -> tuple[float, float]:
 
     import torch
 
-    from .decoding.attention import Part, attend
+    from .decoding.attention import KVPart, attend
     from .decoding.onednn import product
 
     rows = min(1024, shape.settings.window)
@@ -216,7 +219,7 @@ def calibration(shape: Shape, device: str, dtype: str) -> tuple[float, float]:
     with torch.inference_mode():
         linear = rate(2.0 * hidden.numel() * shape.intermediate, lambda: product(hidden, weight))
         pairs = rows * 2048 * shape.heads * shape.head_size
-        attention = rate(4.0 * pairs, lambda: attend(query, [Part(keys, keys)]))
+        attention = rate(4.0 * pairs, lambda: attend(query, [KVPart(keys, keys)]))
     return linear, attention
 
 

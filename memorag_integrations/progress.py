@@ -1,4 +1,4 @@
-"""Progress of long work: bars, a caller's own function, or silence."""
+"""Progress of long work: a progress bar, a function of the caller, or nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .contracts import Progress
 
 @contextmanager
 def reporting(progress: bool | Progress | None) -> Iterator[Progress]:
-    """A function (stage, done, total) that shows progress the way the caller asked for.
+    """A function (stage, done, total) that reports progress.
 
     Args:
         progress: True for a bar for each stage that takes more than a second, on standard error or in the notebook;
@@ -28,7 +28,7 @@ def reporting(progress: bool | Progress | None) -> Iterator[Progress]:
     def show(stage: str, done: int, total: int) -> None:
         from tqdm.auto import tqdm
 
-        if stage in bars and done < bars[stage].n:  # the stage begins anew: the next text of several
+        if stage in bars and done < bars[stage].n:  # the stage begins again, with the next of several texts
             bars.pop(stage).close()
         if stage not in bars:
             bars[stage] = tqdm(total=total, desc=stage, delay=1)

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from .contracts import Config, MemoryModel
-from .errors import InputError, StoreError
+from .errors import InputError, MissingExtraError, StoreError, extra_of
 
 EMBEDDERS = {
     "bge-m3": "memorag_integrations.encoders.bge_m3:BGEM3Embedder",
@@ -47,11 +47,21 @@ def build(table: Mapping[str, str], config: Config) -> Any:
 
 
 def resolve(table: Mapping[str, str], kind: str) -> Any:
-    """The class registered as `kind`, imported when asked for."""
+    """The class registered as `kind`, imported when asked for.
+
+    Raises:
+        InputError: For a kind that is not in `table`.
+        MissingExtraError: Where the packages that its module imports are not installed.
+    """
     if kind not in table:
         raise InputError(f"Expected one of {', '.join(sorted(table))}, found {kind!r}.")
     module, name = table[kind].split(":")
-    return getattr(import_module(module), name)
+    try:
+        return getattr(import_module(module), name)
+    except ImportError as error:
+        if (extra := extra_of(error)) is None:
+            raise
+        raise MissingExtraError(name, extra) from error
 
 
 def memory_by_name(name: str) -> MemoryModel:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memorag_integrations import Document
-from memorag_integrations.corpus.splitter import LONGEST_LINE, Splitter, _pieces
+from memorag_integrations.corpus.splitter import LONGEST_LINE, Splitter, _short_lines
 from memorag_integrations.documents import Shard, clean_text, read_documents, text_hash
 from memorag_integrations.errors import InputError
 
@@ -77,7 +77,7 @@ def test_a_long_line_reaches_the_splitter_in_pieces_that_it_can_handle(unit):
 
 def test_lines_just_short_of_long_are_searched_in_linear_time():
     text = ("x" * (LONGEST_LINE - 1) + "\n") * 250
-    assert list(_pieces(text)) == [(0, len(text))]
+    assert list(_short_lines(text)) == [(0, len(text))]
 
 
 def test_long_lines_among_short_ones_are_cut_alone():

@@ -17,6 +17,8 @@ import sys
 from importlib.machinery import PathFinder
 
 class Without:
+    find_distributions = PathFinder.find_distributions
+
     def find_spec(name, path=None, target=None):
         return None if name.split(".")[0] in {blocked!r} else PathFinder.find_spec(name, path, target)
 
@@ -110,3 +112,121 @@ pipe = MemoRAGLite(customized_gen_model=Echo(), ret_model_name_or_path="minilm")
 print("torch" in sys.modules, *compat.__all__, set(compat.__all__) <= set(dir(compat)))
 """
     assert run(code) == "False Agent MemoRAG MemoRAGLite Memory Model True\n"
+
+
+DOORS = {
+    "from memorag_integrations import BeaconMemory; BeaconMemory('folder')": "hf",
+    "from memorag_integrations import LongContextMemory; LongContextMemory('folder')": "hf",
+    "from memorag_integrations import HuggingFaceLLM; HuggingFaceLLM('folder')": "hf",
+    "from memorag_integrations import registry as r; r.resolve(r.MEMORY_MODELS, 'beacon')('folder')": "hf",
+    "from memorag_integrations import registry as r; r.build(r.MEMORY_MODELS, dict(kind='longcontext', model_name_or_path='x'))": "hf",
+    "from memorag_integrations import registry as r; r.resolve(r.LANGUAGE_MODELS, 'huggingface')('folder')": "hf",
+    "from memorag_integrations.planner import plan; plan('folder', 1000)": "hf",
+    "from memorag_integrations.compat import Model; Model('folder')": "hf",
+    "from memorag_integrations.compat import Memory; Memory('folder')": "hf",
+    "from memorag_integrations import MemoRAG; MemoRAG(embedder='minilm')": "embedded",
+    "from memorag_integrations import MemoRAG; MemoRAG(embedder='some/model')": "embedded",
+    "from memorag_integrations import registry as r; r.build(r.EMBEDDERS, dict(kind='minilm'))": "embedded",
+    "from memorag_integrations import registry as r; r.build(r.EMBEDDERS, dict(kind='sentence-transformers', model='x')).embed_queries(['x'])": "embedded",
+    "from memorag_integrations import BGEM3Embedder; BGEM3Embedder()": "bge",
+    "from memorag_integrations import MemoRAG; MemoRAG(reranker='some/model')": "bge",
+    "from memorag_integrations import BGEM3Reranker; BGEM3Reranker()": "bge",
+    "from memorag_integrations import registry as r; r.build(r.EMBEDDERS, dict(kind='bge-m3'))": "bge",
+}
+BRINGS = {
+    "hf": ("torch", "transformers", "tokenizers"),
+    "embedded": ("sentence_transformers", "torch", "transformers", "tokenizers"),
+    "bge": ("FlagEmbedding", "torch", "transformers", "tokenizers"),
+}
+EACH = """
+import json, sys
+from memorag_integrations.errors import MissingExtraError
+said = {{}}
+for code in {codes!r}:
+    try:
+        exec(code)
+        said[code] = "nothing"
+    except MissingExtraError as error:
+        said[code] = str(error)
+    except Exception as error:
+        said[code] = repr(error)
+print(json.dumps(said))
+"""
+
+
+@pytest.mark.parametrize("package", ["torch", "transformers", "tokenizers", "sentence_transformers", "FlagEmbedding"])
+def test_every_heavy_door_names_its_extra(package):
+    codes = [code for code, extra in DOORS.items() if package in BRINGS[extra]]
+    said = json.loads(run(BLOCK.format(blocked=[package]) + EACH.format(codes=codes)))
+    wrong = {code: said[code] for code in codes if f"memorag-integrations[{DOORS[code]}]" not in said[code]}
+    assert not wrong
+    assert len(codes) > 3
+
+
+@pytest.mark.parametrize(
+    "blocked",
+    [
+        ["torch"],
+        ["transformers"],
+        ["tokenizers"],
+        ["torch", "transformers", "sentence_transformers", "FlagEmbedding", "openai", "llama_index", "langchain_core"],
+    ],
+)
+def test_everything_can_be_imported_without_an_extra(blocked):
+    """Annotations and `isinstance` need no extra; only what is made of a class does."""
+    code = """
+from memorag_integrations import *
+import memorag_integrations as m
+from memorag_integrations.errors import MissingExtraError
+assert all(name in globals() for name in m.__all__)
+assert BeaconMemory is m.BeaconMemory and BeaconMemory.__name__ == "BeaconMemory"
+assert not isinstance(MemoRAG(), (BeaconMemory, LongContextMemory, HuggingFaceLLM))
+def take(memory: BeaconMemory | None) -> LongContextMemory | None: ...
+class Mine(BeaconMemory): ...
+try:
+    Mine("folder")
+except MissingExtraError:
+    pass
+import inspect, typing, doctest
+typing.get_type_hints(take), inspect.signature(take), inspect.getdoc(BeaconMemory), hasattr(BeaconMemory, "__wrapped__")
+print(len(m.__all__), sorted(m.__all__) == list(m.__all__))
+"""
+    assert run(BLOCK.format(blocked=blocked) + code) == "21 True\n"
+
+
+def test_a_package_that_no_extra_brings_is_not_called_one():
+    code = """
+try:
+    from memorag_integrations import MemoRAG
+    MemoRAG()
+except ModuleNotFoundError as error:
+    print(type(error).__name__, error.name)
+"""
+    assert run(BLOCK.format(blocked=["numpy"]) + code) == "ModuleNotFoundError numpy\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["memorize", "TEXT", "--store", "x.memo", "--memory", "beacon", "--model", "folder"],
+        ["memorize", "TEXT", "--store", "x.memo", "--memory", "longcontext", "--model", "folder"],
+        ["memorize", "TEXT", "--store", "x.memo", "--memory", "llm", "--model", "folder"],
+        ["memorize", "TEXT", "--store", "x.memo", "--memory", "gist", "--model", "folder"],
+        ["plan", "--model", "folder", "--tokens", "1000"],
+    ],
+)
+@pytest.mark.parametrize("package", ["torch", "transformers"])
+def test_the_command_line_names_the_extra(arguments, package, tmp_path):
+    (tmp_path / "text.txt").write_text("The lamp was lit.")
+    arguments = [str(tmp_path / "text.txt") if one == "TEXT" else one for one in arguments]
+    arguments = [str(tmp_path / one) if one == "x.memo" else one for one in arguments]
+    code = f"""
+from click.testing import CliRunner
+from memorag_integrations.cli import main
+done = CliRunner().invoke(main, {arguments!r})
+print(done.exit_code, done.output)
+"""
+    said = run(BLOCK.format(blocked=[package]) + code)
+    assert said.startswith("1 Error: ")
+    assert 'pip install "memorag-integrations[hf]"' in said
+    assert not (tmp_path / "x.memo").exists()

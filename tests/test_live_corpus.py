@@ -132,7 +132,7 @@ async def test_refresh_makes_the_corpus_what_it_is_given(api, memo, documents):
         ("replace", Document("x", "river", {"at": 1j}), "'at' is a complex"),
         ("upsert", Document("", "river"), r"holds no text\. Use delete"),
         ("upsert", Document("x", "river", {"at": object()}), "'at' is a object"),
-        ("refresh", Document("x", "river", {("a", "b"): 1}), r"\('a', 'b'\) is a int"),
+        ("refresh", Document("x", "river", {("a", "b"): 1}), r"found \('a', 'b'\), which is a tuple"),
         ("refresh", [], "no document holds any text"),
     ],
 )

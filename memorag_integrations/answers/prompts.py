@@ -17,7 +17,7 @@ from ..llms.scheduling import UsageMeter, ask
 from ..prompts import Prompts, fence, prompts_for
 from ..prompts.languages import detect, reply_sentence
 from ..replies.clue_parsing import parse_text
-from ..text.chunking import fitting
+from ..text.chunking import fit_to_tokens
 from ..text.tokens import Count, counter
 
 
@@ -126,7 +126,7 @@ def condense(
     count, gate = counter(llm), gate or PromptGate(4)
     text = clean_text(text)
     while (tokens := count(text)) > room:
-        parts = [text[start:end] for start, end in fitting(text, count, max(64, room * 3 // 4))]
+        parts = [text[start:end] for start, end in fit_to_tokens(text, count, max(64, room * 3 // 4))]
         words = max(40, room // (2 * len(parts)))
         chains = [[_over(part, "gist", language, prompts, words)] for part in parts]
         answers = ask(llm, chains, max_tokens=reply_tokens, gate=gate, cancel=cancel)

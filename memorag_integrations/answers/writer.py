@@ -14,7 +14,7 @@ from ..llms.gate import PromptGate
 from ..llms.scheduling import UsageMeter, aask, ask, check_llm, provider_errors
 from ..memories.recall_cache import CachedMemoryModel
 from ..prompts import Prompts
-from ..replies.clue_parsing import strip_thoughts
+from ..replies.wrapping import strip_thoughts
 from ..text.tokens import counter
 from .prompts import answer_prompt, condense, fit, points_prompt, summary_prompt
 

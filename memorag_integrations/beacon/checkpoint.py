@@ -13,11 +13,9 @@ from torch import Tensor
 
 from ..decoding.checkpoint import (
     Checkpoint,
-    find_folder,
     load_model,
     pick_device,
     pick_dtype,
-    read_config,
     stock_config,
     weight_files,
 )
@@ -56,11 +54,10 @@ def open_checkpoint(
     Raises:
         MemoryModelError: Where it is no checkpoint, a file is missing or cut short, or its configuration is unknown.
     """
-    folder, commit = find_folder(str(name), revision, token, cache_dir)
-    config = read_config(folder)
+    found, config = Checkpoint.find(name, revision=revision, token=token, cache_dir=cache_dir)
     check_no_encoder(config, str(name))
     settings = BeaconSettings.from_config(config)
-    return BeaconCheckpoint(folder, str(name), commit, config, weight_files(folder), settings)
+    return BeaconCheckpoint(found.path, str(name), found.commit, config, weight_files(found.path), settings)
 
 
 def load_decoder(

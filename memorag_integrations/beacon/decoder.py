@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..decoding.attention import Prefix
 from ..decoding.cache import GrowingCache
 from ..decoding.checkpoint import FAMILIES
-from ..decoding.onednn import quicken
+from ..decoding.onednn import use_onednn
 from ..errors import InputError, MemoryModelError
 from .compaction import compact
 from .layout import Layout, Step, check_reach
@@ -79,7 +79,7 @@ class BeaconDecoder:
         self.tensors = {}
         self.model.eval()
         if self.device.type == "cpu":
-            quicken(self.model)
+            use_onednn(self.model)
 
     def _route_projections(self) -> set[str]:
         names = set()

@@ -24,12 +24,12 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
         return getattr(import_module(f".{_HOME[name]}", __name__), name)
-    except ModuleNotFoundError as error:
-        if error.name not in ("torch", "transformers"):
-            raise
-        from ..errors import MissingExtraError
+    except ImportError as error:
+        from ..errors import MissingExtraError, extra_of
 
-        raise MissingExtraError(f"compat.{name}", "hf") from error
+        if (extra := extra_of(error)) is None:
+            raise
+        raise MissingExtraError(f"compat.{name}", extra) from error
 
 
 def __dir__() -> list[str]:

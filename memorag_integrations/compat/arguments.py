@@ -103,5 +103,5 @@ def find_embedder(
         return embedder
     from ..encoders.pretrained import find_folder
 
-    folder = find_folder(str(given), EmbedderError, token=access_token or None, cache_dir=cache_dir or None)
+    folder = find_folder(str(given), EmbedderError, token=access_token or None, cache_dir=cache_dir or None).path
     return resolve_embedder(str(folder))

@@ -8,7 +8,7 @@ from typing import Any
 from .. import engine
 from ..contracts import Embedder
 from ..memories.gist import GistMemory
-from ..memories.prompt_memory import AskedMemory
+from ..memories.prompt_memory import PromptMemory
 from ..memories.recall_cache import uncached
 from .arguments import (
     Retrieval,
@@ -148,9 +148,9 @@ class MemoRAGLite(Pipeline):
         return self._run(context, query, task_type, prompt_template, max_new_tokens, reset_each_call, use_memory_answer)
 
     @property
-    def _formed(self) -> AskedMemory:
+    def _formed(self) -> PromptMemory:
         memory = uncached(self.memo.corpus.memories[0])
-        assert isinstance(memory, AskedMemory)
+        assert isinstance(memory, PromptMemory)
         return memory
 
     def _gists(self, tokens: int, batch_size: int) -> GistMemory:

@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import engine
-from ..decoding.checkpoint import config_alone
 from ..decoding.generation import Sampling
-from ..errors import InputError
+from ..encoders.pretrained import find_config
+from ..errors import InputError, MemoryModelError, check_extra
 from ..memories.beacon import BeaconMemory
-from ..memories.kv_llm import CheckpointLLM
-from ..memories.kv_memory import PromptedMemory
+from ..memories.kv_memory import KVMemory
+from ..memories.kv_model import KVLanguageModel
 from ..memories.longcontext import LongContextMemory
 from ..memories.recall_cache import uncached
 from ..replies.clue_parsing import parse_list
 from .arguments import NAME, as_document, check_count, check_switch, refuse_unknown
 
 if TYPE_CHECKING:
-    from ..memories.kv_model import CheckpointMemoryModel
+    from ..memories.kv_model import KVMemoryModel
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Model:
         check_count(batch_size=batch_size)
         asked = [prompts] if isinstance(prompts, str) else list(prompts)
         sampling = as_sampling(max_new_tokens, temperature, top_p, do_sample)
-        llm = CheckpointLLM(self.memory_model, sampling)
+        llm = KVLanguageModel(self.memory_model, sampling)
         batches = [asked[first : first + batch_size] for first in range(0, len(asked), batch_size)]
         return [reply.text for batch in batches for reply in llm.complete_batch(batch)]
 
@@ -102,14 +102,14 @@ class Memory(Model):
         return "beacon" if isinstance(self.memory_model, BeaconMemory) else "longllm"
 
     @property
-    def memory(self) -> PromptedMemory | None:
+    def memory(self) -> KVMemory | None:
         """What was formed, or None."""
         try:
             [found] = self.memo.corpus.memories
         except InputError:
             return None
         memory = uncached(found)
-        assert isinstance(memory, PromptedMemory)
+        assert isinstance(memory, KVMemory)
         return memory
 
     def memorize(self, context: str, **unknown: Any) -> None:
@@ -192,7 +192,7 @@ class Memory(Model):
     def _empty(self) -> engine.MemoRAG:
         return engine.MemoRAG(self.memory_model, **self.settings)
 
-    def _formed(self) -> PromptedMemory:
+    def _formed(self) -> KVMemory:
         memory = self.memory
         if memory is None:
             raise InputError("There is no memory yet. Call memorize(context), or load(path), first.")
@@ -209,18 +209,19 @@ class Memory(Model):
 
 def open_model(
     name: str, cache_dir: str | None, access_token: str | None, beacon_ratio: int | None, load_in_4bit: bool
-) -> CheckpointMemoryModel:
+) -> KVMemoryModel:
     """The memory model for a checkpoint, by its config.json; all but its weights is there and checked.
 
     Raises:
         InputError, MemoryModelError: As `Model`.
     """
+    check_extra("A checkpoint", "hf")
     if load_in_4bit:
         _check_cuda()
     where: dict[str, Any] = {"token": access_token or None, "cache_dir": cache_dir or None}
-    config = config_alone(name, **where)
+    config = find_config(name, MemoryModelError, **where)
     bits = 4 if load_in_4bit else None
-    model: CheckpointMemoryModel
+    model: KVMemoryModel
     if any(key.startswith("beacon_") for key in config):
         model = BeaconMemory(str(name), ratio=4 if beacon_ratio is None else beacon_ratio, bits=bits, **where)
     elif beacon_ratio is not None:

@@ -1,4 +1,4 @@
-"""The next state of a corpus, made from the one there is at the cost of what is new."""
+"""The next state of a corpus, made from the current one at the cost of what is new."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ from .state import Corpus
 logger = logging.getLogger(__name__)
 
 Split = Callable[[Document], Sequence[Passage]]
+"""The passages of a document, where our splitter does not cut it."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """What a change of a corpus did.
+    """The result of a change of a corpus.
 
     Args:
         added, replaced, deleted: Ids of documents.
         unchanged: How many documents stayed as they were.
-        indexed: Passages that were cut and analysed.
-        encoded: Passages that went to the embedder.
-        formed: Memories formed.
-        reused: Memories that were there already, in RAM or in the store.
+        indexed: Number of passages that were cut and analysed.
+        encoded: Number of passages that the embedder encoded.
+        formed: Number of memories that were formed.
+        reused: Number of memories that were there already, in RAM or in the store.
     """
 
     added: Sequence[str] = ()
@@ -46,35 +47,37 @@ class Change:
     reused: int = 0
 
     def __bool__(self) -> bool:
-        """Whether the corpus is another one now."""
+        """Whether the corpus changed."""
         return bool(self.added or self.replaced or self.deleted)
 
 
 class ArtifactCache(Protocol):
-    """Where finished work is kept by content while a change is under way, so that a stop does not lose it."""
+    """Keeps finished work while a change is under way, so that a stop does not lose it. Everything is named by content."""
 
     def vectors(self, keys: Sequence[str]) -> Mapping[str, Floats]:
-        """Those of these vectors that are there."""
+        """Those of the vectors with these keys (`text_hash` of the text) that it has."""
 
-    def keep_vectors(self, vectors: Mapping[str, Floats]) -> None: ...
+    def keep_vectors(self, vectors: Mapping[str, Floats]) -> None:
+        """Keep vectors, by key."""
 
     def memory(self, shard: Shard) -> Memory | None:
-        """The memory over this shard, if it is there."""
+        """The memory over this shard; None where it has none."""
 
-    def keep_memory(self, shard: Shard, memory: Memory) -> None: ...
+    def keep_memory(self, shard: Shard, memory: Memory) -> None:
+        """Keep the memory over this shard."""
 
 
 @dataclass(frozen=True)
 class Reviser:
-    """Makes the next state of a corpus out of the one there is, at the cost of what is new.
+    """Makes the next state of a corpus from the current one, at the cost of what is new.
 
     Args:
         splitter: Cuts documents that come without passages.
         model: Forms memories.
         embedder: Encodes passages, or None for BM25 alone.
         language: ISO 639-1 code of the documents, or "auto".
-        cache: Where finished work is kept and found, or None.
-        progress: Told of each step.
+        cache: Keeps finished work; None for nowhere.
+        progress: Called as the work goes on.
         cancel: Ends the work when set.
     """
 
@@ -87,33 +90,34 @@ class Reviser:
     cancel: threading.Event | None
 
     def revise(
-        self, before: Corpus, documents: Sequence[Document | IndexedDocument], split: Split | None
+        self, current: Corpus, documents: Sequence[Document | IndexedDocument], split: Split | None
     ) -> tuple[Corpus, Change]:
         """The corpus of these documents.
 
         Args:
-            before: The state there is; whatever of it is the same is taken over.
-            documents: All that the new state has, in its order; those that stay as they are may be given as entries.
-            split: The passages of documents, where they are not ours to cut.
+            current: The current state; what stays the same is taken over.
+            documents: All documents of the next state, in its order. Those that stay as they are may be given as the
+                current state holds them.
+            split: The passages of a document, where our splitter does not cut it.
 
         Raises:
             InputError: Where a passage's id is taken, or its metadata cannot be stored.
             Cancelled: When `cancel` was set.
         """
-        entries = self._entries(before, documents, split)
-        fresh = [entry for id, entry in entries.items() if before.entries.get(id) is not entry]
-        vectors, encoded = self._vectors(before, fresh)
-        shards = plan_shards({id: entry.document for id, entry in entries.items()}, self.model, before.shards)
-        memories, formed = self._memories(before, shards)
+        entries = self._entries(current, documents, split)
+        fresh = [entry for id, entry in entries.items() if current.entries.get(id) is not entry]
+        vectors, encoded = self._vectors(current, fresh)
+        shards = plan_shards({id: entry.document for id, entry in entries.items()}, self.model, current.shards)
+        memories, formed = self._memories(current, shards)
         if self.cancel is not None and self.cancel.is_set():
             raise Cancelled("Cancelled while memories were formed; the corpus is as it was before.")
-        index = before.index.derive(list(entries.values()), vectors)
+        index = current.index.derive(list(entries.values()), vectors)
         if self.embedder is not None:
             self.embedder.forget()
         return Corpus(entries, shards, memories, index), Change(
-            added=tuple(id for id in entries if id not in before.entries),
-            replaced=tuple(e.document.id for e in fresh if e.document.id in before.entries),
-            deleted=tuple(id for id in before.entries if id not in entries),
+            added=tuple(id for id in entries if id not in current.entries),
+            replaced=tuple(e.document.id for e in fresh if e.document.id in current.entries),
+            deleted=tuple(id for id in current.entries if id not in entries),
             unchanged=len(entries) - len(fresh),
             indexed=sum(len(entry.passages) for entry in fresh),
             encoded=encoded,
@@ -122,7 +126,7 @@ class Reviser:
         )
 
     def _entries(
-        self, before: Corpus, documents: Sequence[Document | IndexedDocument], split: Split | None
+        self, current: Corpus, documents: Sequence[Document | IndexedDocument], split: Split | None
     ) -> dict[str, IndexedDocument]:
         entries: dict[str, IndexedDocument | None] = {}
         cut: list[tuple[Document, str, Sequence[Passage]]] = []
@@ -130,46 +134,48 @@ class Reviser:
             if isinstance(document, IndexedDocument):
                 entries[document.document.id] = document
                 continue
-            old = before.entries.get(document.id)
-            same = old is not None and old.document == document
-            name = f"{self.splitter.size} characters" if split is None else GIVEN
-            if same and old is not None and old.cut == name != GIVEN:
-                entries[document.id] = old
+            cutter = f"{self.splitter.size} characters" if split is None else GIVEN
+            same = current.entries.get(document.id)
+            if same is not None and (same.document != document or same.cut != cutter):
+                same = None
+            if same is not None and cutter != GIVEN:
+                entries[document.id] = same
                 continue
             passages = tuple((split or self.splitter.split)(document))
-            if same and old is not None and old.cut == name and tuple(old.passages) == passages:
-                entries[document.id] = old
+            if same is not None and tuple(same.passages) == passages:
+                entries[document.id] = same
                 continue
             entries[document.id] = None
-            cut.append((document, name, passages))
+            cut.append((document, cutter, passages))
         kept = {passage.id for entry in entries.values() if entry for passage in entry.passages}
         check_passages([(document, passages) for document, _, passages in cut], kept)
-        vocabulary = before.index.terms.vocabulary
+        vocabulary = current.index.terms.vocabulary
         dense = self.embedder is not None
         analysed = analyse(cut, self.language, vocabulary, dense, self.progress, self.cancel)
         new = {entry.document.id: entry for entry in analysed}
         return {id: new[id] if entry is None else entry for id, entry in entries.items()}
 
-    def _vectors(self, before: Corpus, fresh: Sequence[IndexedDocument]) -> tuple[Mapping[str, Floats], int]:
-        """Vectors of all passages of new entries, by key, and how many of them the embedder had to make."""
+    def _vectors(self, current: Corpus, fresh: Sequence[IndexedDocument]) -> tuple[Mapping[str, Floats], int]:
+        """The vector of each passage of new documents, by key, and how many of them the embedder made."""
         if self.embedder is None:
             return {}, 0
         texts = {key: passage.text for entry in fresh for key, passage in zip(entry.keys, entry.passages, strict=True)}
-        found = dict(before.index.vectors_of(list(texts)))
+        vectors = dict(current.index.vectors_of(list(texts)))
         if self.cache is not None:
-            found |= self.cache.vectors([key for key in texts if key not in found])
-        missing = {key: text for key, text in texts.items() if key not in found}
-        already = self.embedder.encoded
+            vectors |= self.cache.vectors([key for key in texts if key not in vectors])
+        missing = {key: text for key, text in texts.items() if key not in vectors}
+        encoded_before = self.embedder.encoded
         if missing:
             arrived = None if self.cache is None else self.cache.keep_vectors
-            found |= self.embedder.embed_passages(missing, self.progress, self.cancel, arrived)
-        return found, self.embedder.encoded - already
+            vectors |= self.embedder.embed_passages(missing, self.progress, self.cancel, arrived)
+        return vectors, self.embedder.encoded - encoded_before
 
-    def _memories(self, before: Corpus, shards: Sequence[Shard]) -> tuple[list[Memory], int]:
-        known = {_key(shard): memory for shard, memory in zip(before.shards, before.memories, strict=True)}
+    def _memories(self, current: Corpus, shards: Sequence[Shard]) -> tuple[list[Memory], int]:
+        """The memory of each shard, and how many of them were formed."""
+        by_shard = {_key(shard): memory for shard, memory in zip(current.shards, current.memories, strict=True)}
         memories, formed = [], 0
         for done, shard in enumerate(shards, 1):
-            memory = known.get(_key(shard))
+            memory = by_shard.get(_key(shard))
             if memory is None and self.cache is not None:
                 memory = self.cache.memory(shard)
             if memory is None:
@@ -199,7 +205,11 @@ def with_text(documents: Sequence[Document]) -> list[Document]:
 
 
 def check_passages(cut: Sequence[tuple[Document, Sequence[Passage]]], taken: set[str]) -> None:
-    """Whether new passages can stand beside those whose ids are taken.
+    """Check the passages of new documents.
+
+    Args:
+        cut: Documents and their passages.
+        taken: Ids of the passages that stay.
 
     Raises:
         InputError: Where a document has none, one is of another document, two have one id, or an id or metadata cannot

@@ -1,4 +1,4 @@
-"""Which documents share a memory, and that a change of one touches as few memories as may be."""
+"""Sharding: which documents share a memory. A change of one document changes as few shards as possible."""
 
 from __future__ import annotations
 
@@ -8,32 +8,33 @@ from ..contracts import MemoryModel
 from ..documents import Document, Shard
 
 
-def plan_shards(documents: Mapping[str, Document], model: MemoryModel, before: Sequence[Shard] = ()) -> list[Shard]:
-    """A shard for each document; where the model has a capacity, as many documents in their order as fill it.
+def plan_shards(documents: Mapping[str, Document], model: MemoryModel, current: Sequence[Shard] = ()) -> list[Shard]:
+    """The shards of a corpus. A model without a capacity gets one for each document.
 
-    A document larger than that is a shard by itself: the model splits it or refuses it, as its settings say.
+    For a model with a capacity, documents are packed in their order until a shard is full. A larger document is a shard
+    of its own, which the model splits or refuses, as its settings say.
 
     Args:
         documents: By id, in their order.
-        model: Whose capacity it is.
-        before: The shards there were. Those whose documents are the same stay the same object; from a pack the deleted
-            are taken out, and the changed stay in it as long as they fit. What is new fills the last pack.
+        model: The memory model, with its capacity in tokens.
+        current: The present shards. A shard with the same documents stays the same object. Deleted documents are taken
+            out of their shard, changed ones stay in it while they fit, and new ones fill the last shard.
     """
     if model.capacity is None:
-        known = {shard.documents[0].id: shard for shard in before if len(shard.documents) == 1}
-        return [_kept(known.get(document.id), (document,)) for document in documents.values()]
+        by_id = {shard.documents[0].id: shard for shard in current if len(shard.documents) == 1}
+        return [_kept(by_id.get(document.id), (document,)) for document in documents.values()]
     size = _Size(model, model.capacity)
     packs: list[tuple[Shard | None, list[Document]]] = []
-    homeless = dict(documents)
-    for shard in before:
-        members = [documents[member.id] for member in shard.documents if member.id in homeless]
+    unplaced = dict(documents)
+    for shard in current:
+        members = [documents[member.id] for member in shard.documents if member.id in unplaced]
         if tuple(members) != shard.documents:
             members = size.fitting(members)
         if members:
             packs.append((shard, members))
         for member in members:
-            del homeless[member.id]
-    for document in homeless.values():
+            del unplaced[member.id]
+    for document in unplaced.values():
         if packs and size.fits(packs[-1][1], document):
             packs[-1][1].append(document)
         else:
@@ -42,6 +43,7 @@ def plan_shards(documents: Mapping[str, Document], model: MemoryModel, before: S
 
 
 def _kept(shard: Shard | None, documents: tuple[Document, ...]) -> Shard:
+    """`shard` itself where its documents are these; a new one otherwise."""
     if shard is None or len(shard.documents) != len(documents):
         return Shard(documents)
     same = all(one is other or one == other for one, other in zip(shard.documents, documents, strict=True))
@@ -49,7 +51,7 @@ def _kept(shard: Shard | None, documents: tuple[Document, ...]) -> Shard:
 
 
 class _Size:
-    """Tokens of documents, each counted once."""
+    """Counts the tokens of documents, each document once."""
 
     def __init__(self, model: MemoryModel, capacity: int) -> None:
         self.model, self.capacity = model, capacity

@@ -1,4 +1,4 @@
-"""Documents are cut into passages: text with exact character offsets."""
+"""The splitter: it cuts documents into passages with exact character offsets."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from ..documents import Document, Passage
 from ..errors import InputError
 
 LONGEST_LINE = 20_000
-"""Characters without a line break after which a stretch is cut before it reaches the splitter, which is quadratic there."""
+"""Characters of the longest line that goes to the splitter, whose time grows with the square of a line. Longer ones are
+cut before."""
 
-_LONG_STRETCH = re.compile(rf"^[^\n]{{{LONGEST_LINE},}}", re.MULTILINE)  # anchored: else every place in a line is tried
+_LONG_LINE = re.compile(rf"^[^\n]{{{LONGEST_LINE},}}", re.MULTILINE)
+"""A long line, as "x" * 20_000. Anchored at its begin, or a match would be tried at every character."""
 
 
 class Splitter:
@@ -34,8 +36,8 @@ class Splitter:
         passages = []
         for start, end in self._ranges(document.text):
             text = document.text[start:end]
-            lead = len(text) - len(text.lstrip())
-            start, end = start + lead, start + len(text.rstrip())
+            blanks = len(text) - len(text.lstrip())
+            start, end = start + blanks, start + len(text.rstrip())
             if start < end:
                 name = f"{document.id}:{start}-{end}"
                 centre = (start + end) / 2
@@ -45,15 +47,15 @@ class Splitter:
         return passages
 
     def _ranges(self, text: str) -> Iterator[tuple[int, int]]:
-        for begin, stop in _pieces(text):
+        for begin, stop in _short_lines(text):
             for start, chunk in self._splitter.chunk_indices(text[begin:stop]):
                 yield begin + start, begin + start + len(chunk)
 
 
-def _pieces(text: str) -> Iterator[tuple[int, int]]:
-    """Ranges that cover `text`, cut so that none holds a line longer than `LONGEST_LINE`, at blanks where there are any."""
+def _short_lines(text: str) -> Iterator[tuple[int, int]]:
+    """Ranges that cover `text`. None holds a line longer than `LONGEST_LINE`; such lines are cut at blanks, if they have any."""
     begin = 0
-    for line in _LONG_STRETCH.finditer(text):
+    for line in _LONG_LINE.finditer(text):
         at, stop = line.span()
         if begin < at:
             yield begin, at

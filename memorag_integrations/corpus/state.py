@@ -1,4 +1,4 @@
-"""What was memorized: documents, a memory for each shard of them, and the index over their passages."""
+"""A corpus: its documents, a memory for each shard of them, and the index over their passages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..scores import Floats, Scores
 
 
 class RoutedMemory(NamedTuple):
-    """A memory to be asked, the documents it was formed over, and what the index says of the query about these."""
+    """A memory that a query is routed to, the ids of its documents, and the query's scores over their passages."""
 
     memory: Memory
     documents: Collection[str]
@@ -26,13 +26,13 @@ class RoutedMemory(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """One state of a corpus. It is replaced as a whole and never changed, so whoever reads it sees one state.
+    """One state of a corpus. It never changes: a change makes another state, so a reader always sees one state.
 
     Args:
         entries: The documents, cut and analysed, by id.
-        shards: What the memories were formed over.
-        memories: One for each shard.
-        index: Over all passages.
+        shards: Groups of documents, each with a memory of its own.
+        memories: The memory of each shard.
+        index: The index over all passages.
     """
 
     entries: Mapping[str, IndexedDocument]

@@ -13,10 +13,13 @@ from ..errors import InputError
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".txt", ".text", ".md", ".markdown", ".rst")
-"""What is taken from a folder; a file named by itself may have any suffix."""
+"""The files that are read of a folder. A file that is named itself may have any suffix."""
 
 _MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+"""Byte order marks, and the encodings that they tell."""
+
 _SAMPLE = 8192
+"""Bytes in which a NUL shows that a file is binary."""
 
 
 def read_files(paths: Iterable[str | Path]) -> Iterator[Document]:
@@ -73,13 +76,14 @@ def read_file(path: Path) -> Document:
 
 
 def _below(folder: Path) -> list[Path]:
-    every = [file for file in folder.rglob("*") if file.is_file()]
-    shown = [file for file in every if not any(part.startswith(".") for part in file.relative_to(folder).parts)]
-    texts = sorted(file for file in shown if file.suffix.lower() in SUFFIXES)
-    if texts and len(texts) < len(shown):
-        others = sorted({file.suffix or "no suffix" for file in shown} - set(SUFFIXES))
+    """The text files below a folder, sorted; hidden files and folders (".git") are left out."""
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    visible = [file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts)]
+    texts = sorted(file for file in visible if file.suffix.lower() in SUFFIXES)
+    if texts and len(texts) < len(visible):
+        others = sorted({file.suffix or "no suffix" for file in visible} - set(SUFFIXES))
         logger.warning(
             "Left out %d of %d files below %s (%s). Name a file itself to take it whatever its suffix.",
-            len(shown) - len(texts), len(shown), folder, ", ".join(others[:8]),
+            len(visible) - len(texts), len(visible), folder, ", ".join(others[:8]),
         )  # fmt: skip
     return texts

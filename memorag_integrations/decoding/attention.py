@@ -32,7 +32,7 @@ LENGTH_STEP = 128
 
 
 @dataclass(frozen=True)
-class Part:
+class KVPart:
     """Keys and values that the queries attend to.
 
     Args:
@@ -56,7 +56,7 @@ class Prefix(Protocol):
 
     own_start: int
 
-    def parts(self, layer: int) -> list[Part]: ...
+    def parts(self, layer: int) -> list[KVPart]: ...
 
 
 def register() -> str:
@@ -95,21 +95,21 @@ def attention_in_parts(
     count, length = query.shape[2], key.shape[2]
     before = [] if prefix is None else prefix.parts(module.layer_idx)  # type: ignore[arg-type]
     if attention_mask is not None:
-        own = [Part(key, value, mask=attention_mask[0, 0])]
+        own = [KVPart(key, value, mask=attention_mask[0, 0])]
     elif count == 1:
-        own = [Part(key, value)]
+        own = [KVPart(key, value)]
     elif _many(query, count):
-        own = [Part(key, value, causal=True)]
+        own = [KVPart(key, value, causal=True)]
     else:
         past = length - count
-        own = [Part(key[:, :, past:], value[:, :, past:], causal=True)]
+        own = [KVPart(key[:, :, past:], value[:, :, past:], causal=True)]
         if past:
-            own.append(Part(key[:, :, :past], value[:, :, :past]))
+            own.append(KVPart(key[:, :, :past], value[:, :, :past]))
     output = attend(query, [*before, *own], scaling)
     return output.transpose(1, 2), None
 
 
-def attend(query: Tensor, parts: Sequence[Part], scale: float | None = None) -> Tensor:
+def attend(query: Tensor, parts: Sequence[KVPart], scale: float | None = None) -> Tensor:
     """Attention of `query` over all parts together.
 
     Args:
@@ -136,7 +136,7 @@ def causal_mask(count: int, length: int, device: torch.device) -> Tensor:
     return torch.full((count, length), float("-inf"), device=device).triu_(length - count + 1)
 
 
-def _attend_part(query: Tensor, part: Part, scale: float) -> tuple[Tensor, Tensor]:
+def _attend_part(query: Tensor, part: KVPart, scale: float) -> tuple[Tensor, Tensor]:
     """Output [batch, heads, queries, head size] and log-sum-exp of the scores, float32 [batch, heads, queries]."""
     batch, heads, count, size = query.shape
     kv_heads, length = part.keys.shape[1], part.keys.shape[2]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .attention import Part
+from .attention import KVPart
 from .cache import GrowingCache
 
 Entries = Sequence[tuple[Tensor, Tensor]]
@@ -47,14 +47,14 @@ class SharedPrefix:
             hidden = torch.tensor([0.0 if sees else float("-inf") for sees in seeing], device=device)
         self._mask = hidden.unsqueeze(1).expand(-1, self.tail) if mixed else None
 
-    def parts(self, layer: int) -> list[Part]:
+    def parts(self, layer: int) -> list[KVPart]:
         if not self.length:
             return []
         keys, values = self.entries[layer]
-        parts = [Part(keys[:, :, : self._end], values[:, :, : self._end])] if self._end else []
+        parts = [KVPart(keys[:, :, : self._end], values[:, :, : self._end])] if self._end else []
         if self._mask is not None:
             mask = self._mask.to(keys.device)
-            parts.append(Part(keys[:, :, self._end :], values[:, :, self._end :], mask))
+            parts.append(KVPart(keys[:, :, self._end :], values[:, :, self._end :], mask))
         return parts
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import InputError, MemoryModelError
 from .branches import BranchCache, Entries, SharedPrefix
 from .cache import GrowingCache
-from .onednn import quicken
+from .onednn import use_onednn
 
 PIECE = 1024
 """Most tokens of one pass of a branch or a reading: bounds the activations, whatever the text's length."""
@@ -37,7 +37,7 @@ class CausalDecoder:
     def __post_init__(self) -> None:
         self.model.eval()
         if self.device.type == "cpu":
-            quicken(self.model)
+            use_onednn(self.model)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from ..encoders.pretrained import not_had
+from ..encoders import pretrained
 from ..errors import MemoryModelError, MissingExtraError
 from .attention import register
 
@@ -45,6 +44,20 @@ class Checkpoint:
     config: Mapping[str, Any]
     files: tuple[Path, ...]
 
+    @staticmethod
+    def find(
+        name: str | Path, *, revision: str | None, token: str | None, cache_dir: str | Path | None
+    ) -> tuple[pretrained.Found, dict[str, Any]]:
+        """Folder and config.json of a local checkpoint, or one of the hub, downloaded where it is not yet.
+
+        Raises:
+            MemoryModelError: Where it is neither, cannot be had, or has no config.json that can be read.
+        """
+        found = pretrained.find_folder(
+            name, MemoryModelError, revision=revision, token=token, cache_dir=cache_dir, wanted=WANTED
+        )
+        return found, pretrained.read_config(found.path, MemoryModelError)
+
     def fingerprint(self) -> str:
         """Hash of what decides the model's numbers: config.json, every tensor's name, type and shape, and samples of
         the weights (64 stretches of 4 KiB of each file): reading all of 15 GB takes longer than loading them.
@@ -73,75 +86,6 @@ def numeric_config(config: Mapping[str, Any]) -> dict[str, Any]:
         "use_cache",
     )
     return {key: value for key, value in config.items() if key not in skipped}
-
-
-def config_alone(
-    name: str | Path, *, revision: str | None = None, token: str | None = None, cache_dir: str | Path | None = None
-) -> dict[str, Any]:
-    """config.json of a checkpoint, without downloading anything else.
-
-    Raises:
-        MemoryModelError: Where there is none, or it cannot be read.
-    """
-    if Path(name).expanduser().exists() or str(name).count("/") != 1:
-        return read_config(find_folder(str(name), revision, token, cache_dir)[0])
-    try:
-        from huggingface_hub import hf_hub_download
-
-        path = hf_hub_download(str(name), "config.json", revision=revision, token=token, cache_dir=cache_dir)
-    except Exception as error:  # The hub's client raises errors of many libraries.
-        raise MemoryModelError(not_had(str(name), error, revision)) from error
-    return read_config(Path(path).parent)
-
-
-def find_folder(
-    name: str, revision: str | None = None, token: str | None = None, cache_dir: str | Path | None = None
-) -> tuple[Path, str]:
-    """A local folder, or a repository of the Hugging Face hub, downloaded where it is not yet; and its commit, or "".
-
-    Raises:
-        MemoryModelError: Where it is neither, or cannot be had.
-    """
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return path, ""
-    if path.exists() or name.startswith((".", "/", "~")) or name.count("/") != 1:
-        raise MemoryModelError(
-            f"Expected a checkpoint's folder or a repo id like owner/name, found {name!r}, "
-            f"which is {'a file' if path.exists() else 'neither'}."
-        )
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        raise MissingExtraError("Downloading a checkpoint", "hf") from None
-    try:
-        folder = Path(
-            snapshot_download(name, revision=revision, token=token, cache_dir=cache_dir, allow_patterns=WANTED)
-        )
-    except Exception as error:  # The hub's client raises errors of many libraries.
-        raise MemoryModelError(not_had(name, error, revision)) from error
-    return folder, folder.name
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """config.json of a folder.
-
-    Raises:
-        MemoryModelError: Where there is none, or it is no JSON object.
-    """
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise MemoryModelError(
-            f"Expected a checkpoint in {folder}, found no config.json there. "
-            f"A checkpoint's folder has config.json, *.safetensors and the tokenizer's files."
-        ) from None
-    except (OSError, ValueError) as error:
-        raise MemoryModelError(f"{path} is not readable JSON ({error}). Download the checkpoint again.") from error
-    if not isinstance(config, dict):
-        raise MemoryModelError(f"{path}: expected a JSON object, found {type(config).__name__}.")
-    return config
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:
@@ -186,24 +130,8 @@ def check_safetensors(path: Path) -> None:
 
 
 def pick_device(device: str | None) -> torch.device:
-    """The device asked for; None for CUDA, then MPS, then the CPU.
-
-    Raises:
-        MemoryModelError: Where this machine has none such.
-    """
-    if device is None:
-        mps = torch.backends.mps.is_available()
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
-    try:
-        found = torch.device(device)
-    except RuntimeError as error:
-        raise MemoryModelError(f"Expected a device like cpu, cuda, cuda:1 or mps, found {device!r}.") from error
-    absent = (found.type == "cuda" and not torch.cuda.is_available()) or (
-        found.type == "mps" and not torch.backends.mps.is_available()
-    )
-    if absent:
-        raise MemoryModelError(f"This machine's torch has no device {device!r}. Pass device='cpu', or install for it.")
-    return found
+    """The device asked for; see `encoders.pretrained.pick_device`."""
+    return torch.device(pretrained.pick_device(device, MemoryModelError))
 
 
 def pick_dtype(dtype: str | torch.dtype | None, config: Mapping[str, Any], device: torch.device) -> torch.dtype:
@@ -268,7 +196,7 @@ def load_model(
     if device_map is not None:
         options["device_map"] = device_map
     try:
-        with _quiet():
+        with pretrained.quiet_loading(warnings=False):  # the beacon tensors are not expected
             model, found = AutoModelForCausalLM.from_pretrained(
                 checkpoint.folder,
                 config=config,
@@ -318,22 +246,6 @@ def _check_weights(checkpoint: Checkpoint, config: Any) -> None:
                 f"Expected {name} of shape {list(tensor.shape)} in {checkpoint.name}, found {shape or 'none'}: the "
                 f"checkpoint is not complete, or its files and its config.json do not belong together. Get it again."
             )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers from listing the beacon tensors as unexpected, and from drawing a bar."""
-    from transformers.utils import logging as theirs
-
-    level, bar = theirs.get_verbosity(), theirs.is_progress_bar_enabled()
-    theirs.set_verbosity_error()
-    theirs.disable_progress_bar()
-    try:
-        yield
-    finally:
-        theirs.set_verbosity(level)
-        if bar:
-            theirs.enable_progress_bar()
 
 
 def _quantisation(bits: int, dtype: torch.dtype, device: torch.device) -> Any:

@@ -48,7 +48,7 @@ class Linear(nn.Linear):
         return product(input, self.weight, self.bias)
 
 
-def quicken(model: nn.Module) -> None:
+def use_onednn(model: nn.Module) -> None:
     """Let every plain linear layer of a model go through `product`; names, weights and hooks stay as they are."""
     for module in model.modules():
         if type(module) is nn.Linear:

@@ -7,9 +7,9 @@ from functools import cached_property
 from typing import Literal
 
 from ..contracts import Config, LexicalEmbedder
-from ..errors import InputError
+from ..errors import InputError, check_extra
 from ..scores import Floats, LexicalWeights
-from .flagembedding import M3, Preparing, check_extra, load_m3
+from .flagembedding import M3, Preparing, load_m3
 
 BGE_M3 = "BAAI/bge-m3"
 
@@ -25,8 +25,8 @@ class BGEM3Embedder(Preparing, LexicalEmbedder):
         max_length: Tokens of a text that the model reads; None for as many as it has positions for.
         device: "cpu", "cuda", "cuda:1", "mps"; None picks one.
         batch_size: Most texts of a forward pass.
-        lexical: What its learned lexical weights are for: "beside" BM25, "instead" of it, or None for nothing. They come
-            with the vectors, of the same pass, and a store keeps them with these.
+        lexical: How its learned lexical weights are used: "beside" BM25, "instead" of it, or None for not at all. They
+            come with the vectors, from the same pass, and a store keeps them with these.
 
     Raises:
         InputError: For another `lexical`.
@@ -43,7 +43,7 @@ class BGEM3Embedder(Preparing, LexicalEmbedder):
     ) -> None:
         if lexical not in ("beside", "instead", None):
             raise InputError(f'lexical must be "beside", "instead" or None, found {lexical!r}.')
-        check_extra("BGE-M3")
+        check_extra("BGE-M3", "bge")
         self.model = model
         self.max_length = max_length
         self.device = device
@@ -70,21 +70,21 @@ class BGEM3Embedder(Preparing, LexicalEmbedder):
         }
 
     def embed_passages(self, texts: Sequence[str]) -> Floats:
-        found = self._loaded.encode(texts, max_length=self.max_length, batch_size=self.batch_size, dense=True).dense
-        assert found is not None
-        return found
+        dense = self._loaded.encode(texts, max_length=self.max_length, batch_size=self.batch_size, dense=True).dense
+        assert dense is not None
+        return dense
 
     def embed_queries(self, texts: Sequence[str]) -> Floats:
-        """The same: BGE-M3 has no instruction for queries."""
+        """As `embed_passages`: BGE-M3 has no instruction for queries."""
         return self.embed_passages(texts)
 
     def embed_lexical(self, texts: Sequence[str]) -> tuple[Floats, list[LexicalWeights]]:
-        found = self._loaded.encode(
+        encoded = self._loaded.encode(
             texts, max_length=self.max_length, batch_size=self.batch_size, dense=True, lexical=True
         )
-        assert found.dense is not None
-        assert found.lexical is not None
-        return found.dense, [LexicalWeights(tokens, weights) for tokens, weights in found.lexical]
+        assert encoded.dense is not None
+        assert encoded.lexical is not None
+        return encoded.dense, [LexicalWeights(tokens, weights) for tokens, weights in encoded.lexical]
 
     @cached_property
     def _loaded(self) -> M3:

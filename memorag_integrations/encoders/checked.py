@@ -1,4 +1,4 @@
-"""An embedder whose answers are checked, and whose vectors are kept by the content of the text."""
+"""An embedder whose answers are checked. Its vectors are kept by the content of their text until an index has them."""
 
 from __future__ import annotations
 
@@ -21,32 +21,33 @@ from .fingerprint import EmbedderFingerprint
 logger = logging.getLogger(__name__)
 
 BATCH = 256
-"""Passages that go to an embedder in one call: one step of the progress bar, one check of the cancel event."""
+"""Passages in one call of an embedder. Between calls progress is reported and the cancel event is checked."""
 
 REMEMBERED = 256
-"""Texts whose lexical weights are kept from their embedding to their scoring, moments later."""
+"""Queries whose lexical weights are kept between their embedding and their scoring."""
 
 
 class CheckedEmbedder:
-    """An embedder, its answers checked, its fingerprint taken once. What it encoded is kept until an index has it, so
-    that work that was broken off is not done again.
+    """An embedder whose answers are checked, and whose fingerprint is taken once.
+
+    What it encoded is kept until an index has it, so that interrupted work is not done again.
 
     Args:
         embedder: The model.
-        expected: The fingerprint that stored vectors were made with. The model is held against it when it is first
-            used, or by `verify`.
+        expected: The fingerprint of stored vectors; the model is compared with it at first use, or by `verify`. None
+            to take the model's own.
     """
 
     late: Callable[[Mapping[str, LexicalWeights]], None] | None = None
-    """Told of lexical weights that came without their vectors: where the store of the corpus keeps them."""
+    """Called with lexical weights that had to be computed during a query, so that a store can keep them."""
 
     def __init__(self, embedder: Embedder, expected: EmbedderFingerprint | None = None) -> None:
         self.embedder = embedder
         self.vectors: dict[str, Floats] = {}
         self.encoded = 0
         self.weights: dict[str, LexicalWeights] = {}
-        self._asked: OrderedDict[str, LexicalWeights] = OrderedDict()
-        self._asking = threading.Lock()
+        self._query_weights: OrderedDict[str, LexicalWeights] = OrderedDict()
+        self._query_lock = threading.Lock()
         self._fingerprint = expected
         self._verified = False
 
@@ -67,17 +68,17 @@ class CheckedEmbedder:
         return self.fingerprint.dimension
 
     def verify(self) -> CheckedEmbedder:
-        """Embed the probe text once and compare.
+        """Embed the probe text once, and compare its vector with the expected fingerprint.
 
         Raises:
             EmbedderError: Where the stored vectors are another model's.
         """
         expected = self.fingerprint
         if not self._verified:
-            found = take_fingerprint(self.embedder)
-            if not found.same_space(expected):
+            actual = take_fingerprint(self.embedder)
+            if not actual.same_space(expected):
                 raise EmbedderError(
-                    f"The stored vectors were made by {expected}, but {found} is in use, and its vectors are others. "
+                    f"The stored vectors were made by {expected}, but {actual} is in use, and its vectors are others. "
                     f"Pass the model they were made with, or memorize the documents again with this one."
                 )
             self._verified = True
@@ -90,11 +91,13 @@ class CheckedEmbedder:
         cancel: threading.Event | None = None,
         arrived: Callable[[Mapping[str, Floats]], None] | None = None,
     ) -> dict[str, Floats]:
-        """Vectors by key; only texts not kept already go to the model, longest first, so that batches are even.
+        """Vectors by key. Texts whose vectors are kept do not go to the model; the others go longest first, in even batches.
 
         Args:
-            texts: By `text_hash`.
-            arrived: Called with the vectors of each batch as it comes.
+            texts: The texts, by `text_hash`.
+            progress: Called after each batch.
+            cancel: Ends the work between two batches when set.
+            arrived: Called with the vectors of each batch.
         """
         self.verify()
         order = sorted((key for key in texts if key not in self.vectors), key=lambda key: -len(texts[key]))
@@ -104,21 +107,21 @@ class CheckedEmbedder:
             batch = order[at : at + BATCH]
             vectors, weights = self._embed([texts[key] for key in batch], self.embedder.embed_passages)
             self.weights.update(zip(batch, weights, strict=False))
-            came = dict(zip(batch, vectors, strict=True))
-            self.vectors.update(came)
+            by_key = dict(zip(batch, vectors, strict=True))
+            self.vectors.update(by_key)
             self.encoded += len(batch)
             if arrived is not None:
-                arrived(came)
+                arrived(by_key)
             progress("embedding passages", at + len(batch), len(order))
         return {key: self.vectors[key] for key in texts}
 
     def embed_queries(self, texts: Sequence[str]) -> Floats:
         self.verify()
         vectors, weights = self._embed(texts, self.embedder.embed_queries)
-        with self._asking:
-            self._asked.update(zip(texts, weights, strict=False))
-            while len(self._asked) > max(REMEMBERED, len(texts)):
-                self._asked.popitem(last=False)
+        with self._query_lock:
+            self._query_weights.update(zip(texts, weights, strict=False))
+            while len(self._query_weights) > max(REMEMBERED, len(texts)):
+                self._query_weights.popitem(last=False)
         return vectors
 
     async def aembed_queries(self, texts: Sequence[str]) -> Floats:
@@ -134,7 +137,7 @@ class CheckedEmbedder:
         return self.embedder.lexical if conforms(self.embedder, LexicalEmbedder) else None
 
     def lexical_passages(self, texts: Sequence[str]) -> list[LexicalWeights]:
-        """The weights of passages. Those that came neither with their vectors nor out of a store are read again."""
+        """The lexical weights of passages. Those that are missing are computed again."""
         keys = [text_hash(text) for text in texts]
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in self.weights}
         if missing:
@@ -143,25 +146,25 @@ class CheckedEmbedder:
         for at in range(0, len(names), BATCH):
             batch = names[at : at + BATCH]
             _, weights = self._embed([missing[key] for key in batch], self.embedder.embed_passages)
-            came = dict(zip(batch, weights, strict=True))
-            self.weights.update(came)
+            by_key = dict(zip(batch, weights, strict=True))
+            self.weights.update(by_key)
             if self.late is not None:
-                self.late(came)
+                self.late(by_key)
         return [self.weights[key] for key in keys]
 
     def lexical_queries(self, texts: Sequence[str]) -> list[LexicalWeights]:
-        """The weights of texts, which `embed_queries` has just seen."""
-        with self._asking:
-            asked = dict(self._asked)
-        if any(text not in asked for text in texts):
+        """The lexical weights of queries. Those of texts that `embed_queries` has just embedded are at hand."""
+        with self._query_lock:
+            known = [self._query_weights.get(text) for text in texts]
+        if any(weights is None for weights in known):
             _, weights = self._embed(texts, self.embedder.embed_queries)
             return list(weights)
-        return [asked[text] for text in texts]
+        return [weights for weights in known if weights is not None]
 
     def _embed(
         self, texts: Sequence[str], plain: Callable[[Sequence[str]], Floats]
     ) -> tuple[Floats, Sequence[LexicalWeights]]:
-        """Checked vectors; and lexical weights, where the embedder has such, of the same pass."""
+        """Checked vectors, and the lexical weights of the same pass where the embedder has any."""
         weights: Sequence[LexicalWeights] = ()
         if conforms(self.embedder, LexicalEmbedder) and self.embedder.lexical is not None:
             vectors, weights = self.embedder.embed_lexical(texts)
@@ -171,17 +174,17 @@ class CheckedEmbedder:
         return check_vectors(vectors, len(texts), self.dimension, self.embedder.name), weights
 
     def keep(self, vectors: Mapping[str, Floats], weights: Mapping[str, LexicalWeights] | None = None) -> None:
-        """Take over vectors and lexical weights known from elsewhere, by `text_hash` of their text."""
+        """Take over vectors and lexical weights that another object made, by `text_hash` of their text."""
         self.vectors.update(vectors)
         self.weights.update(weights or {})
 
     def forget(self) -> None:
-        """Give the vectors away that were kept: the index has them now."""
+        """Drop the vectors that were kept, once the index has them."""
         self.vectors = {}
 
 
 def take_fingerprint(embedder: Embedder) -> EmbedderFingerprint:
-    """Embed the probe text and note the vector."""
+    """The fingerprint of an embedder: the vector of the probe text."""
     vectors = check_vectors(embedder.embed_passages([EmbedderFingerprint.PROBE]), 1, None, embedder.name)
     probe = tuple(round(float(value), 5) for value in vectors[0])
     return EmbedderFingerprint(embedder.name, len(probe), probe)
@@ -194,28 +197,28 @@ def check_vectors(vectors: object, count: int, dimension: int | None, name: str)
         EmbedderError: For another shape, another dimension, NaN, infinity, or a vector of length zero.
     """
     try:
-        found = np.asarray(vectors, dtype=np.float32)
+        array = np.asarray(vectors, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise EmbedderError(
             f"{name} should return {count} vectors of one dimension; its answer is uneven: {error}"
         ) from error
-    if found.ndim != 2 or found.shape[0] != count or (dimension is not None and found.shape[1] != dimension):
+    if array.ndim != 2 or array.shape[0] != count or (dimension is not None and array.shape[1] != dimension):
         raise EmbedderError(
-            f"{name} should return vectors of shape [{count}, {dimension or 'dimension'}], found {list(found.shape)}. "
+            f"{name} should return vectors of shape [{count}, {dimension or 'dimension'}], found {list(array.shape)}. "
             f"Memorize again if the embedding model was changed."
         )
-    lengths = np.linalg.norm(found, axis=1, keepdims=True)
+    lengths = np.linalg.norm(array, axis=1, keepdims=True)
     if not np.isfinite(lengths).all() or (lengths == 0).any():
         bad = int((~np.isfinite(lengths) | (lengths == 0)).sum())
         raise EmbedderError(
             f"{name} returned {bad} of {count} vectors with NaN, infinity or length zero. "
             f"Nothing was stored. Check its precision (half precision overflows on some CPUs) and its input."
         )
-    return np.asarray(found / lengths, dtype=np.float32)
+    return np.asarray(array / lengths, dtype=np.float32)
 
 
 def check_lexical(weights: Sequence[LexicalWeights], count: int, name: str) -> None:
-    """Whether these are lexical weights of so many texts.
+    """Check the lexical weights of so many texts.
 
     Raises:
         EmbedderError: For another number, or weights that are negative, NaN or infinite.

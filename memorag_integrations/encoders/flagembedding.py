@@ -7,7 +7,6 @@ devices. Here its classes load tokenizer and weights, and the model's forward pa
 
 from __future__ import annotations
 
-import importlib.util
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,24 +19,23 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import EmbedderError, MemoRAGError, MissingExtraError, RerankerError
+from ..errors import EmbedderError, MemoRAGError, MissingExtraError, RerankerError, check_extra
+from ..scores import Floats
 from .pretrained import find_folder, not_had, pick_device, quiet_loading, read_config
 
-Floats = NDArray[np.float32]
-
 M3_FILES = ("colbert_linear.pt", "sparse_linear.pt")
-"""What a folder in BGE-M3's layout has beside an XLM-RoBERTa."""
+"""Files of BGE-M3's layout beside those of an XLM-RoBERTa."""
 
 MOST_TOKENS = 16_384
-"""Of one forward pass, padding counted: two texts of full length, or a whole batch of ordinary passages."""
+"""Most tokens of a forward pass, padding counted: two texts of full length, or a batch of ordinary passages."""
 
 _ROBERTA = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert")
-"""Families whose positions begin after the padding token's."""
+"""Model families whose positions begin after that of the padding token."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """What BGE-M3 makes of n texts; only what was asked for.
+    """What BGE-M3 returns for n texts; None for what was not requested.
 
     Args:
         dense: float32 [n, dimension], of unit length.
@@ -98,7 +96,7 @@ class M3:
         lexical: bool = False,
         colbert: bool = False,
     ) -> Encoded:
-        """Read `texts` once for all that is asked for.
+        """Run the model once over `texts`, for all that is requested.
 
         Args:
             texts: Any number of them; what is longer than `max_length` is cut at its end.
@@ -136,11 +134,11 @@ class M3:
         )
 
     def _strongest(self, ids: NDArray[np.int64], weights: Floats) -> tuple[NDArray[np.uint32], Floats]:
-        """The largest weight of each token, without those that are no words."""
-        said = (weights > 0) & ~np.isin(ids, self._mute)
-        numbers, place = np.unique(ids[said], return_inverse=True)
+        """The largest weight of each token, special tokens left out."""
+        counted = (weights > 0) & ~np.isin(ids, self._mute)
+        numbers, place = np.unique(ids[counted], return_inverse=True)
         most = np.zeros(len(numbers), dtype=np.float32)
-        np.maximum.at(most, place, weights[said])
+        np.maximum.at(most, place, weights[counted])
         return numbers.astype(np.uint32), most
 
 
@@ -202,16 +200,16 @@ class CrossEncoder:
 
 
 class Preparing:
-    """What has a model to load, and may begin with it before it is asked."""
+    """A class with a model to load; `prepare` begins with that before the first call."""
 
     @cached_property
     def _loaded(self) -> Any:
         raise NotImplementedError
 
     def prepare(self) -> Self:
-        """Begin to import FlagEmbedding (seconds) and to load the weights, in a thread; the first call waits for the rest.
+        """Begin to import FlagEmbedding (seconds) and to load the weights, in a thread. The first call waits for the rest.
 
-        What goes wrong there is said by the first call.
+        An error is raised by the first call.
         """
 
         def load() -> None:
@@ -227,60 +225,54 @@ _loading_lock = threading.Lock()
 
 
 def load_m3(model: str, device: str | None) -> M3:
-    """BGE-M3 from a folder or the hub; the one that is loaded already where another object holds it.
+    """BGE-M3 from a folder or the hub. A model that another object has loaded is shared.
 
     Raises:
         MissingExtraError: Without FlagEmbedding.
         EmbedderError: Where it cannot be had, or is not one.
     """
-    found: M3 = _load(M3, model, device, EmbedderError)
-    return found
+    loaded: M3 = _load(M3, model, device, EmbedderError)
+    return loaded
 
 
 def load_cross_encoder(model: str, device: str | None) -> CrossEncoder:
-    """A cross-encoder, likewise.
+    """A cross-encoder from a folder or the hub. A model that another object has loaded is shared.
 
     Raises:
         MissingExtraError: Without FlagEmbedding.
         RerankerError: Where it cannot be had, or is not one.
     """
-    found: CrossEncoder = _load(CrossEncoder, model, device, RerankerError)
-    return found
+    loaded: CrossEncoder = _load(CrossEncoder, model, device, RerankerError)
+    return loaded
 
 
 def is_m3_folder(path: str) -> bool:
-    """Whether a local folder has BGE-M3's layout, told by its files."""
+    """Whether a local folder has the files of BGE-M3's layout."""
     folder = Path(path).expanduser()
     return all((folder / file).is_file() for file in (*M3_FILES, "config.json"))
 
 
-def check_extra(feature: str) -> None:
-    """Raises MissingExtraError without FlagEmbedding."""
-    if importlib.util.find_spec("FlagEmbedding") is None:
-        raise MissingExtraError(feature, "bge")
-
-
 def check_length(max_length: int | None, limit: int, name: str, error: type[MemoRAGError]) -> int:
-    """The length asked for, or the model's own."""
+    """`max_length`, or the model's limit for None; raises `error` for more than the limit."""
     if max_length is not None and max_length > limit:
         raise error(f"max_length={max_length} is beyond the {limit} tokens that {name} has positions for. Pass less.")
     return limit if max_length is None else max_length
 
 
 def _load(kind: type[Any], model: str, device: str | None, error: type[MemoRAGError]) -> Any:
-    check_extra(f"The model {model!r}")
-    where, folder = pick_device(device, error), find_folder(model, error).resolve()
+    check_extra(f"The model {model!r}", "bge")
+    where, folder = pick_device(device, error), find_folder(model, error).path.resolve()
     with _loading_lock:
-        found = _loaded.get((kind.__name__, folder, where))
-        if found is None:
-            found = _loaded[(kind.__name__, folder, where)] = kind(model, folder, where)
-        return found
+        loaded = _loaded.get((kind.__name__, folder, where))
+        if loaded is None:
+            loaded = _loaded[(kind.__name__, folder, where)] = kind(model, folder, where)
+        return loaded
 
 
 def _forward(
     read: Any, tokenizer: Any, device: str, batch_size: int, forward: Callable[[Any, Sequence[int]], None]
 ) -> None:
-    """Call `forward` with padded batches on the device and the rows they are of, the longest texts first."""
+    """Call `forward` with each padded batch on the device and the rows of its texts, the longest texts first."""
     import torch
 
     lengths = np.array([len(ids) for ids in read["input_ids"]], dtype=np.intp)
@@ -298,7 +290,7 @@ def _forward(
 
 
 def _limit(config: dict[str, Any], tokenizer: Any) -> int:
-    """Tokens of a text that the model has positions for, and its tokenizer was made for."""
+    """Most tokens of a text: what the model has positions for, and what its tokenizer allows."""
     reserved = int(config.get("pad_token_id") or 0) + 1 if config.get("model_type") in _ROBERTA else 0
     return min(int(config["max_position_embeddings"]) - reserved, int(tokenizer.model_max_length))
 
@@ -309,7 +301,7 @@ def _numpy(tensor: Any) -> Floats:
 
 @contextmanager
 def _loading(name: str, error: type[MemoRAGError]) -> Iterator[None]:
-    """What importing, reading and unpickling can raise, as one error with what to do."""
+    """Errors of importing, reading and unpickling become one error that says what to do."""
     try:
         with quiet_loading():
             yield
@@ -321,7 +313,7 @@ def _loading(name: str, error: type[MemoRAGError]) -> Iterator[None]:
 
 @contextmanager
 def _running(name: str, error: type[MemoRAGError]) -> Iterator[None]:
-    """What the model says when it fails, in its own words."""
+    """A failure of the model becomes `error`, with the model's own message."""
     try:
         yield
     except RuntimeError as caught:  # CUDA's out-of-memory error is one.

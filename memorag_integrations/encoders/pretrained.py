@@ -1,4 +1,4 @@
-"""Pretrained encoders: found in a folder or on the hub, loaded quietly, and what to do where that fails."""
+"""Pretrained models, encoders and decoders: found in a folder or on the hub, and what to do where that fails."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..errors import MemoRAGError
+from ..errors import MemoRAGError, MissingExtraError
 
 WANTED = ["*.json", "*.safetensors", "*.bin", "*.pt", "*.model", "*.txt"]
 """What is downloaded of a repository: no code. Pickles (*.bin, *.pt) are read as tensors alone."""
@@ -16,32 +16,84 @@ WANTED = ["*.json", "*.safetensors", "*.bin", "*.pt", "*.model", "*.txt"]
 UNWANTED = ["onnx/*", "openvino/*", "*/onnx/*", "*/openvino/*"]
 
 
+class Found(NamedTuple):
+    """A model's folder.
+
+    Args:
+        path: Where it lies.
+        commit: The hub's commit; "" for a local folder.
+    """
+
+    path: Path
+    commit: str = ""
+
+
 def find_folder(
-    model: str, error: type[MemoRAGError], *, token: str | None = None, cache_dir: str | Path | None = None
-) -> Path:
+    model: str | Path,
+    error: type[MemoRAGError],
+    *,
+    revision: str | None = None,
+    token: str | None = None,
+    cache_dir: str | Path | None = None,
+    wanted: Sequence[str] = WANTED,
+) -> Found:
     """A local folder, or a repository of the Hugging Face hub, downloaded where it is not yet.
 
     Args:
         model: A path, or a repo id like owner/name.
         error: What is raised where it is neither, or cannot be had.
-        token, cache_dir: For the hub, in the place of its client's own.
+        revision, token, cache_dir: For the hub, in the place of its client's own.
+        wanted: Patterns of the files to download.
+
+    Raises:
+        MissingExtraError: For a repo id without the hub's client (the `hf` extra).
     """
-    path = Path(model).expanduser()
+    name, path = str(model), Path(model).expanduser()
     if path.is_dir():
-        return path
-    if path.exists() or model.startswith((".", "/", "~")) or model.count("/") != 1:
+        return Found(path)
+    if path.exists() or name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise error(
-            f"Expected a model's folder or a repo id like owner/name, found {model!r}, "
+            f"Expected a model's folder or a repo id like owner/name, found {name!r}, "
             f"which is {'a file' if path.exists() else 'neither'}."
         )
-    from huggingface_hub import snapshot_download
-
     try:
-        return Path(
-            snapshot_download(model, token=token, cache_dir=cache_dir, allow_patterns=WANTED, ignore_patterns=UNWANTED)
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise MissingExtraError("Downloading a model", "hf") from None
+    try:
+        downloaded = snapshot_download(
+            name,
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            allow_patterns=list(wanted),
+            ignore_patterns=UNWANTED,
         )
     except Exception as caught:  # The hub's client raises errors of many libraries.
-        raise error(not_had(model, caught)) from caught
+        raise error(not_had(name, caught, revision)) from caught
+    return Found(Path(downloaded), Path(downloaded).name)
+
+
+def find_config(
+    model: str | Path,
+    error: type[MemoRAGError],
+    *,
+    revision: str | None = None,
+    token: str | None = None,
+    cache_dir: str | Path | None = None,
+) -> dict[str, Any]:
+    """config.json of a model, without downloading anything else. The arguments are those of `find_folder`."""
+    if Path(model).expanduser().exists() or str(model).count("/") != 1:
+        return read_config(find_folder(model, error).path, error)
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError:
+        raise MissingExtraError("Downloading a model", "hf") from None
+    try:
+        file = hf_hub_download(str(model), "config.json", revision=revision, token=token, cache_dir=cache_dir)
+    except Exception as caught:  # The hub's client raises errors of many libraries.
+        raise error(not_had(str(model), caught, revision)) from caught
+    return read_config(Path(file).parent, error)
 
 
 def not_had(model: str, error: BaseException, revision: str | None = None) -> str:
@@ -110,7 +162,7 @@ def pick_device(device: str | None, error: type[MemoRAGError]) -> str:
 
     mps = torch.backends.mps.is_available()
     if device is None:
-        return "cuda:0" if torch.cuda.is_available() else "mps" if mps else "cpu"
+        return f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "mps" if mps else "cpu"
     try:
         kind = torch.device(device).type
     except RuntimeError as caught:
@@ -121,14 +173,21 @@ def pick_device(device: str | None, error: type[MemoRAGError]) -> str:
 
 
 @contextmanager
-def quiet_loading() -> Iterator[None]:
-    """Without transformers' bar over the tensors of a model, which is there for models of gigabytes."""
+def quiet_loading(*, warnings: bool = True) -> Iterator[None]:
+    """Without transformers' bar over the tensors of a model.
+
+    Args:
+        warnings: Whether its warnings are shown, such as that of tensors it does not expect.
+    """
     from transformers.utils import logging as transformers_logging
 
-    shown = transformers_logging.is_progress_bar_enabled()
+    level, bar = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
+    if not warnings:
+        transformers_logging.set_verbosity_error()
     try:
         yield
     finally:
-        if shown:
+        transformers_logging.set_verbosity(level)
+        if bar:
             transformers_logging.enable_progress_bar()

@@ -1,4 +1,4 @@
-"""The rerankers we ship: cross-encoders, and BGE-M3's vectors of single tokens; both through FlagEmbedding."""
+"""The rerankers we ship: cross-encoders, and BGE-M3's late interaction. Both run through FlagEmbedding."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from ..contracts import Reranker
 from ..contracts.conformance import conforms
-from ..errors import InputError
-from .flagembedding import M3, CrossEncoder, Preparing, check_extra, is_m3_folder, load_cross_encoder, load_m3
+from ..errors import InputError, check_extra
+from .flagembedding import M3, CrossEncoder, Preparing, is_m3_folder, load_cross_encoder, load_m3
 
 BGE_M3, BGE_RERANKER = "BAAI/bge-m3", "BAAI/bge-reranker-v2-m3"
 
@@ -37,7 +37,7 @@ class CrossEncoderReranker(Preparing, Reranker):
         device: str | None = None,
         batch_size: int = 32,
     ) -> None:
-        check_extra("A cross-encoder")
+        check_extra("A cross-encoder", "bge")
         self.model = model
         self.max_length = max_length
         self.device = device
@@ -49,8 +49,8 @@ class CrossEncoderReranker(Preparing, Reranker):
         Raises:
             RerankerError: Where the model cannot be had, is none of this kind, or fails.
         """
-        found = self._loaded.score(query, passages, max_length=self.max_length, batch_size=self.batch_size)
-        return [float(score) for score in found]
+        logits = self._loaded.score(query, passages, max_length=self.max_length, batch_size=self.batch_size)
+        return [float(score) for score in logits]
 
     @cached_property
     def _loaded(self) -> CrossEncoder:
@@ -60,10 +60,10 @@ class CrossEncoderReranker(Preparing, Reranker):
 class BGEM3Reranker(Preparing, Reranker):
     """BGE-M3's late interaction (ColBERT; Khattab and Zaharia, SIGIR 2020): each token of the query seeks its best match.
 
-    The vectors of a passage's tokens are made when it is reread, and not kept: they are 4 KiB a token.
+    The vectors of a passage's tokens are computed for each query and not kept: they take 4 KiB a token.
 
     Args:
-        model: Hub name or local folder. Where an embedder of the same one is loaded, it serves both.
+        model: Hub name or local folder. An embedder of the same model and device shares its weights.
         max_length, device, batch_size: As in `CrossEncoderReranker`; the length is that of a text.
 
     Raises:
@@ -77,7 +77,7 @@ class BGEM3Reranker(Preparing, Reranker):
         device: str | None = None,
         batch_size: int = 32,
     ) -> None:
-        check_extra("BGE-M3")
+        check_extra("BGE-M3", "bge")
         self.model = model
         self.max_length = max_length
         self.device = device
@@ -92,10 +92,10 @@ class BGEM3Reranker(Preparing, Reranker):
         if not passages:
             return []
         texts = [query, *passages]
-        found = self._loaded.encode(texts, max_length=self.max_length, batch_size=self.batch_size, colbert=True).colbert
-        assert found is not None
-        asked, *read = found
-        return [float(np.mean((asked @ tokens.T).max(axis=1))) for tokens in read]
+        encoded = self._loaded.encode(texts, max_length=self.max_length, batch_size=self.batch_size, colbert=True)
+        assert encoded.colbert is not None
+        query_tokens, *passage_tokens = encoded.colbert
+        return [float(np.mean((query_tokens @ tokens.T).max(axis=1))) for tokens in passage_tokens]
 
     @cached_property
     def _loaded(self) -> M3:
@@ -103,8 +103,11 @@ class BGEM3Reranker(Preparing, Reranker):
 
 
 def resolve_reranker(reranker: str | Reranker) -> Reranker:
-    """The reranker that an argument names: an object, BGE-M3 (by name, or a folder in its layout) for its late
-    interaction, or the name or path of a cross-encoder.
+    """The reranker that an argument names.
+
+    Args:
+        reranker: A reranker, BGE-M3's name or a folder in its layout for its late interaction, or the name or path of a
+            cross-encoder.
 
     Raises:
         InputError: For anything else.

@@ -1,7 +1,7 @@
-"""BM25 over the passages' terms, kept in segments so that a change costs what changed.
+"""BM25 over the terms of passages, in segments, so that the cost of a change depends on what changed.
 
-A segment is the inverted lists of the passages that came in one change, and never changes; each state of a corpus knows
-at which place each passage of a segment stands now, or that it is gone (the segments and deletions of Lucene).
+A segment holds the inverted lists of the passages that came in one change. It never changes. Each state of a corpus maps
+the passages of a segment to their present rows, or to -1 where they are deleted (as Lucene does).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ K1 = 1.2
 B = 0.75
 
 MOST_SEGMENTS = 8
-"""Segments from which all but the largest are made one: each costs a look-up for each term of a query."""
+"""From so many segments on, all but the largest are merged. Every segment costs a look-up for each term of a query."""
 
 Row = NDArray[np.uint32]
 """Term numbers of one passage, in order, repeats kept."""
 
 
 class Vocabulary:
-    """Terms and their numbers; it only grows, and all states of a corpus share it."""
+    """Terms and their numbers. It only grows, and all states of a corpus share it."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
@@ -36,7 +36,7 @@ class Vocabulary:
         return len(self._terms)
 
     def number(self, terms: Sequence[str]) -> Row:
-        """The numbers of these terms; those that are new get one."""
+        """The numbers of these terms; a new term gets the next number."""
         numbers = self._numbers
         for term in terms:
             if term not in numbers:
@@ -58,9 +58,9 @@ class Segment:
     Args:
         terms: Numbers of the terms that occur, int64 [t], rising.
         starts: Where each term's list begins, int64 [t + 1].
-        passages: The lists one after another: number of the passage within the segment, int32.
-        counts: How often the term stands there, float32.
-        size: Passages in the segment.
+        passages: The lists one after another: numbers of passages within the segment, int32.
+        counts: How often the term occurs in each of these, float32.
+        size: Number of passages in the segment.
     """
 
     terms: NDArray[np.int64]
@@ -85,7 +85,7 @@ class Segment:
         )
 
     def postings(self, number: int) -> slice:
-        """Where the list of a term stands; empty where the term does not occur."""
+        """Where the list of a term is in `passages` and `counts`; empty where the term does not occur."""
         at = int(np.searchsorted(self.terms, number))
         if at == len(self.terms) or self.terms[at] != number:
             return slice(0, 0)
@@ -114,30 +114,30 @@ class TermIndex:
         """The state after a change.
 
         Args:
-            source: For each passage of the new state its place in this one, or -1 for the next of `fresh`.
-            fresh: Terms of the passages that are new, numbered by this index's vocabulary.
+            source: For each passage of the new state its row in this one, or -1 for the next of `fresh`.
+            fresh: Terms of the new passages, as numbers of this index's vocabulary.
         """
-        coming = iter(fresh)
-        rows = [self.rows[at] if at >= 0 else next(coming) for at in source]
-        moved = np.full(len(self.rows) + 1, -1, dtype=np.int32)  # the last stands for what is gone already
+        new_rows = iter(fresh)
+        rows = [self.rows[row] if row >= 0 else next(new_rows) for row in source]
+        moved = np.full(len(self.rows) + 1, -1, dtype=np.int32)  # the last, at index -1, is for passages deleted before
         moved[source[source >= 0]] = np.flatnonzero(source >= 0)
-        segments = [(segment, moved[place]) for segment, place in self._segments]
-        segments = [part for part in segments if 2 * (part[1] >= 0).sum() > part[0].size]
-        held = np.zeros(len(rows), dtype=bool)
+        segments = [(segment, moved[row_of]) for segment, row_of in self._segments]
+        segments = [(segment, row_of) for segment, row_of in segments if 2 * (row_of >= 0).sum() > segment.size]
         if len(segments) >= MOST_SEGMENTS:
-            segments = [max(segments, key=lambda part: part[0].size)]
-        for _, place in segments:
-            held[place[place >= 0]] = True
-        if not held.all():
-            rest = np.flatnonzero(~held)
-            segments.append((Segment.of([rows[at] for at in rest]), rest.astype(np.int32)))
+            segments = [max(segments, key=lambda pair: pair[0].size)]
+        covered = np.zeros(len(rows), dtype=bool)
+        for _, row_of in segments:
+            covered[row_of[row_of >= 0]] = True
+        if not covered.all():
+            rest = np.flatnonzero(~covered)
+            segments.append((Segment.of([rows[row] for row in rest]), rest.astype(np.int32)))
         return TermIndex(self.vocabulary, rows, segments)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def known(self, terms: Sequence[str]) -> list[int]:
-        """Numbers of those terms that occur in the corpus as it is."""
+        """The numbers of those of these terms that occur in some passage of this state."""
         numbers = [self.vocabulary.find(term) for term in terms]
         return [number for number in numbers if number is not None and self._frequency(number)]
 
@@ -154,22 +154,22 @@ class TermIndex:
         """BM25 of every passage for the terms with these numbers, float32 [n]; a term named twice counts twice."""
         scores = np.zeros(len(self.rows), dtype=np.float32)
         for number in numbers:
-            lists = [self._live(number, *part) for part in self._segments]
-            idf = np.float32(self._idf(sum(len(places) for places, _ in lists)))
-            for places, counts in lists:
-                scores[places] += idf * (counts / (counts + self._norms[places]))
+            postings = [self._live(number, *pair) for pair in self._segments]
+            idf = np.float32(self._idf(sum(len(rows) for rows, _ in postings)))
+            for rows, counts in postings:
+                scores[rows] += idf * (counts / (counts + self._norms[rows]))
         return scores
 
     def _idf(self, frequency: int) -> float:
         return log(1 + (len(self.rows) - frequency + 0.5) / (frequency + 0.5))
 
     def _frequency(self, number: int) -> int:
-        return sum(len(self._live(number, *part)[0]) for part in self._segments)
+        return sum(len(self._live(number, *pair)[0]) for pair in self._segments)
 
     @staticmethod
-    def _live(number: int, segment: Segment, place: NDArray[np.int32]) -> tuple[NDArray[np.int32], Floats]:
-        """Where the passages that hold a term stand now, and how often each holds it."""
-        found = segment.postings(number)
-        places, counts = place[segment.passages[found]], segment.counts[found]
-        live = places >= 0
-        return (places, counts) if live.all() else (places[live], counts[live])
+    def _live(number: int, segment: Segment, row_of: NDArray[np.int32]) -> tuple[NDArray[np.int32], Floats]:
+        """The present rows of the passages that hold a term, and how often each holds it."""
+        postings = segment.postings(number)
+        rows, counts = row_of[segment.passages[postings]], segment.counts[postings]
+        live = rows >= 0
+        return (rows, counts) if live.all() else (rows[live], counts[live])

@@ -1,4 +1,4 @@
-"""A document as an index holds it: its passages, their terms, and the names of their vectors."""
+"""Documents as an index holds them: passages, their terms, and the keys of their vectors."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from .bm25 import Row, Vocabulary
 
 @dataclass(frozen=True, eq=False)
 class IndexedDocument:
-    """One document, cut and analysed. It never changes: a changed document is another entry.
+    """One document, cut into passages and analysed. It never changes; a new version of the document is another object.
 
     Args:
         document: The document.
-        cut: What cut it; the same document cut by the same is the same entry.
+        cut: What cut it into passages: "1000 characters" for our splitter, or `GIVEN`.
         language: ISO 639-1 code.
         passages: In the order of the text.
-        terms: Of each passage, numbered by the corpus's vocabulary.
-        keys: `text_hash` of each passage's text: the names of the vectors; none for BM25 alone.
+        terms: The terms of each passage, as numbers of the corpus's vocabulary.
+        keys: `text_hash` of each passage's text, by which vectors are kept; none for BM25 alone.
     """
 
     document: Document
@@ -42,13 +42,15 @@ def analyse(
     progress: Progress,
     cancel: threading.Event | None,
 ) -> Iterator[IndexedDocument]:
-    """Entries of documents that are cut into passages: languages detected, terms taken.
+    """Detect the language of documents and take the terms of their passages.
 
     Args:
-        cut: Documents, what cut each, and their passages.
+        cut: Each document, what cut it, and its passages.
         language: ISO 639-1 code of all, or "auto".
-        vocabulary: Takes in their terms.
-        dense: Whether they are to have vectors.
+        vocabulary: Numbers their terms; new terms are added to it.
+        dense: Whether the passages will have vectors.
+        progress: Called every 256 passages.
+        cancel: Ends the work when set.
 
     Raises:
         Cancelled: When `cancel` was set.

@@ -1,7 +1,7 @@
-"""Approximate search for large indexes: an HNSW graph (Malkov and Yashunin, arXiv 1603.09320) that grows beside the work.
+"""Approximate search for large indexes: an HNSW graph (Malkov and Yashunin, arXiv 1603.09320), built in the background.
 
-Building it takes minutes at a million vectors, so a thread of its own does it; until it has caught up, nobody waits:
-whoever asks is told that it has not, and searches exactly.
+Building it takes minutes at a million vectors, so a thread of its own builds it. Until the graph is complete, `search`
+returns None at once, and the caller searches exactly.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ LINKS = 32
 """Neighbours of a vector in the graph (M of the paper)."""
 
 BUILD_WIDTH = 64
-"""Candidates looked at for a vector's neighbours (efConstruction)."""
+"""Candidates that are examined for a vector's neighbours (efConstruction)."""
 
 SEARCH_WIDTH = 1.5
 LEAST_WIDTH = 64
-"""Candidates looked at in a search (efSearch): for each result asked for, and at least."""
+"""Candidates that are examined in a search (efSearch): so many for each result, and at least so many."""
 
 _STEP = 1_000
 
 
 class Graph:
-    """Vectors in half precision, each with the label it was given; nothing is taken out, see `VectorIndex.derive`."""
+    """Vectors in half precision, each with a label. None is removed; see `VectorIndex.derive`."""
 
     def __init__(self, dimension: int) -> None:
         faiss: Any = import_module("faiss")
@@ -43,11 +43,11 @@ class Graph:
         self._worker: threading.Thread | None = None
 
     def __len__(self) -> int:
-        """Labels given."""
+        """Number of labels given so far."""
         return self._labels
 
     def append(self, vectors: Floats) -> NDArray[np.int64]:
-        """The labels of these vectors, float32 [n, dimension], which will be in the graph soon."""
+        """The labels of these vectors, float32 [n, dimension]; the thread adds them to the graph."""
         with self._free:
             labels = np.arange(self._labels, self._labels + len(vectors), dtype=np.int64)
             self._labels += len(vectors)
@@ -64,10 +64,12 @@ class Graph:
             self._worker.join()
 
     def search(self, vectors: Floats, k: int, live: NDArray[np.uint8]) -> NDArray[np.int64] | None:
-        """Labels [m, k] of about the k nearest to each of m vectors, -1 where there are fewer; None while it grows.
+        """Labels [m, k] of about the k nearest to each of m vectors, -1 where there are fewer; None while it is being built.
 
         Args:
-            live: A bit for each label, least significant first: which may be found.
+            vectors: float32 [m, dimension].
+            k: Most results for each.
+            live: A bit for each label, least significant first; only labels whose bit is set are results.
         """
         faiss: Any = import_module("faiss")
         with self._free:

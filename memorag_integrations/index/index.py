@@ -1,4 +1,4 @@
-"""All passages of a corpus, their vectors and their terms: one text in, every candidate's signals out."""
+"""The index of a corpus: passages, their vectors and their terms. For a text it gives every candidate's signals."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .filters import filter_predicate
 from .vectors import VectorIndex
 
 EVERYTHING = 50_000
-"""Passages up to which each is a candidate for every query; above it, the best of each signal pick documents."""
+"""Up to so many passages, each is a candidate for every text. Above, candidates are picked (see `PICK`)."""
 
 PICK = 1_000
-"""Passages of each signal that pick documents, above `EVERYTHING`."""
+"""Above `EVERYTHING`, the candidates are all passages of the documents that hold the best so many of a signal."""
 
 
 _WORD = re.compile(r"[^\W\d_][\w'’-]*")  # "Baird", "AX-4410", "keeper's"
 
 
 class Index:
-    """One state of the index: passages grouped by document, and what is known of each. It never changes.
+    """One state of the index: passages grouped by document, with terms and vectors. It never changes.
 
     Args:
         entries: The documents, in their order.
@@ -59,41 +59,44 @@ class Index:
         return cls([], TermIndex.over([], Vocabulary()), VectorIndex(np.zeros((0, 0), np.float32)) if dense else None)
 
     def derive(self, entries: Sequence[IndexedDocument], vectors: Mapping[str, Floats]) -> Index:
-        """The state over these entries. What stands here already is taken over; the others must be numbered by this
-        vocabulary.
+        """The state over these documents. Those that this state holds are taken over.
 
         Args:
-            entries: The documents, in their order.
-            vectors: Of each passage of the new ones, by its key; nothing where this index has no vectors.
+            entries: The documents, in their order; the terms of new ones are numbered by this index's vocabulary.
+            vectors: The vector of each passage of the new ones, by its key; empty where this index has no vectors.
         """
-        first = {}
-        at = 0
+        first_row = {}
+        row = 0
         for entry in self.entries:
-            first[id(entry)] = at
-            at += len(entry.passages)
+            first_row[id(entry)] = row
+            row += len(entry.passages)
         source: list[int] = []
-        fresh: list[Row] = []
+        new_terms: list[Row] = []
         keys: list[str] = []
         for entry in entries:
-            if (begin := first.get(id(entry))) is not None:
+            if (begin := first_row.get(id(entry))) is not None:
                 source += range(begin, begin + len(entry.passages))
             else:
                 source += [-1] * len(entry.passages)
-                fresh += entry.terms
+                new_terms += entry.terms
                 keys += entry.keys
         rows = np.array(source, dtype=np.intp)
-        terms = self.terms.derive(rows, fresh)
+        terms = self.terms.derive(rows, new_terms)
         if self.vectors is None:
             return Index(entries, terms)
         return Index(entries, terms, self.vectors.derive(rows, [vectors[key] for key in keys]))
 
     def vectors_of(self, keys: Sequence[str]) -> dict[str, Floats]:
-        """The vectors of those of these texts that some passage has, by `text_hash` of the text."""
+        """The vectors of those of these keys that are in the index.
+
+        Args:
+            keys: `text_hash` of texts.
+        """
         if self.vectors is None or not keys:
             return {}
         wanted = set(keys)
-        every = (key for entry in self.entries for key in entry.keys)
-        rows = {key: row for row, key in enumerate(every) if key in wanted}
+        all_keys = (key for entry in self.entries for key in entry.keys)
+        rows = {key: row for row, key in enumerate(all_keys) if key in wanted}
         return {key: self.vectors.matrix[row] for key, row in rows.items()}
 
     def __len__(self) -> int:

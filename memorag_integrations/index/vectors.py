@@ -1,4 +1,4 @@
-"""Inner-product search over the passages' vectors: exact, and from a size on through a graph that follows the changes."""
+"""Inner-product search over the vectors of passages: exact, and for large indexes approximate, through a graph."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ..scores import Floats
 from .hnsw import Graph
 
 GRAPH_FROM = 100_000
-"""Vectors from which a search goes through a graph. Below it an exact search takes some 20 ms at most."""
+"""From so many vectors on, a search goes through a graph. Below, an exact search takes 20 ms at most."""
 
 
 class VectorIndex:
-    """One state: unit vectors float32 [n, dimension], held once.
+    """One state: unit vectors, float32 [n, dimension].
 
     Args:
         matrix: The vectors.
-        graph: One that holds them, and perhaps others that are gone; None for a small index.
+        graph: A graph that holds them, and perhaps vectors of other states; None for a small index.
         labels: The label of each vector in the graph, int64 [n].
     """
 
@@ -35,12 +35,13 @@ class VectorIndex:
         return len(self.matrix)
 
     def derive(self, source: NDArray[np.intp], fresh: Sequence[Floats]) -> VectorIndex:
-        """The state after a change. The graph goes along: what is new is added to it, what is gone is not found any
-        more, and once more is gone than is there a new one is made.
+        """The state after a change. New vectors are added to the graph, and deleted ones are left out of its results.
+
+        Once more vectors of the graph are deleted than are live, a new graph is built.
 
         Args:
-            source: For each passage of the new state its place in this one, or -1 for the next of `fresh`.
-            fresh: Vectors of the passages that are new, each float32 [dimension].
+            source: For each passage of the new state its row in this one, or -1 for the next of `fresh`.
+            fresh: Vectors of the new passages, each float32 [dimension].
         """
         matrix = np.empty((len(source), len(fresh[0]) if len(fresh) else self.matrix.shape[1]), dtype=np.float32)
         kept = source >= 0
@@ -61,22 +62,24 @@ class VectorIndex:
         return vectors @ matrix.T if len(matrix) else np.zeros((len(vectors), 0), dtype=np.float32)
 
     def search(self, vectors: Floats, k: int) -> list[NDArray[np.intp]]:
-        """For each of m unit vectors the rows of the k nearest passages, nearest first; through the graph about these,
-        and perhaps fewer."""
+        """For each of m unit vectors the rows of the k nearest passages, nearest first.
+
+        Through the graph they are about the nearest, and perhaps fewer.
+        """
         import faiss
 
         k = min(k, len(self))
         if not k:
             return [np.zeros(0, dtype=np.intp) for _ in vectors]
-        found = None if self.graph is None else self.graph.search(vectors, k, self._live)
-        if found is not None:
-            return [self._row_of[labels[labels >= 0]] for labels in found]
+        approximate = None if self.graph is None else self.graph.search(vectors, k, self._live)
+        if approximate is not None:
+            return [self._row_of[labels[labels >= 0]] for labels in approximate]
         _, rows = faiss.knn(np.ascontiguousarray(vectors), self.matrix, k, metric=faiss.METRIC_INNER_PRODUCT)
         return list(np.asarray(rows, dtype=np.intp))
 
     @cached_property
     def _row_of(self) -> NDArray[np.intp]:
-        """The row of each label, -1 for those of other states."""
+        """The row of each label, -1 for labels of other states."""
         assert self.labels is not None
         rows = np.full(int(self.labels.max()) + 1, -1, dtype=np.intp)
         rows[self.labels] = np.arange(len(self), dtype=np.intp)
@@ -84,4 +87,5 @@ class VectorIndex:
 
     @cached_property
     def _live(self) -> NDArray[np.uint8]:
+        """A bit for each label, least significant first: whether it is of this state."""
         return np.packbits(self._row_of >= 0, bitorder="little")

@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from ..clues import Completion, Usage
 from ..contracts import LLM, Config
 from ..documents import clean_text
 from ..encoders.pretrained import not_had
-from ..errors import InputError, LLMError, MemoryModelError, MissingExtraError
+from ..errors import InputError, LLMError, MemoryModelError, check_extra
 
 _CONTENT = "\ue000content\ue001"
 _NO_LIMIT = 10**9
@@ -46,7 +45,7 @@ class HuggingFaceLLM(LLM):
         prefixes: Prompts whose keys and values are kept, the last used; each takes memory on the device. 0: none.
 
     Raises:
-        MissingExtraError: Where torch or transformers is not installed.
+        MissingExtraError: Without torch and transformers (the `hf` extra).
     """
 
     DEFAULT_REPLY = 1024
@@ -62,8 +61,7 @@ class HuggingFaceLLM(LLM):
         chat: bool | None = None,
         prefixes: int = 1,
     ) -> None:
-        if find_spec("torch") is None or find_spec("transformers") is None:
-            raise MissingExtraError("HuggingFaceLLM", "hf")
+        check_extra("HuggingFaceLLM", "hf")
         self._source = str(model)
         self._wanted_device, self._dtype, self._window, self._chat = device, dtype, context_window, chat
         self._most_prefixes = prefixes

@@ -51,19 +51,21 @@ class ActivationMemoryModel(BaseMemoryModel):
     def count_tokens(self, text: str) -> int:
         return len(text) // _CHARACTERS_PER_TOKEN
 
-    def read(self, shard: Shard, text: str, progress: Progress, cancel: threading.Event | None) -> ActivationMemory:
-        return ActivationMemory(self, shard.content_hash, len(shard.text))
+    def read(
+        self, shard: Shard, text: str, progress: Progress, cancel: threading.Event | None
+    ) -> FormedActivationMemory:
+        return FormedActivationMemory(self, shard.content_hash, len(shard.text))
 
-    def load(self, path: Path, shard: Shard) -> ActivationMemory:
+    def load(self, path: Path, shard: Shard) -> FormedActivationMemory:
         stored = read_memory(path, self.fingerprint, shard)
         try:
-            return ActivationMemory(self, shard.content_hash, int(stored["characters"]))
+            return FormedActivationMemory(self, shard.content_hash, int(stored["characters"]))
         except (KeyError, TypeError, ValueError) as error:
             raise broken(path, error) from error
 
 
 @dataclass(frozen=True)
-class ActivationMemory(BaseMemory):
+class FormedActivationMemory(BaseMemory):
     """Over one shard: nothing but a name, since the index holds what it reads."""
 
     model: ActivationMemoryModel

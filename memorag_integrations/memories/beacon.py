@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
-from ..beacon import storage as stored
 from ..beacon.branching import BeaconBranches
 from ..beacon.checkpoint import BeaconCheckpoint, load_decoder, open_checkpoint
 from ..beacon.decoder import BeaconDecoder, BeaconState
 from ..beacon.layout import Layout, check_reach, reach
 from ..beacon.size import Shape
 from ..contracts import Config, Progress
+from ..decoding import storage
 from ..decoding.branches import Entries
 from ..documents import Shard
 from ..errors import Cancelled, MemoryModelError
-from .beacon_formed import FormedBeaconMemory
-from .kv_model import CheckpointMemoryModel
+from .kv_memory import KVMemory, TextPart
+from .kv_model import KVMemoryModel
 
 HEADROOM = 1024
 """Tokens kept free behind a text: for a task's prompt and its reply."""
@@ -31,14 +31,14 @@ TEMPLATE = 256
 
 
 @dataclass
-class BeaconMemory(CheckpointMemoryModel):
+class BeaconMemory(KVMemoryModel):
     """Settings of the beacon memory. The checkpoint is read when first used, and once.
 
     Args:
         model_name_or_path: A published memory checkpoint: a local folder or a repo id.
         ratio: Raw tokens for one memory entry; a list is mixed as the checkpoint says; None for the checkpoint's own.
         revision, token, cache_dir, dtype, device, device_map, bits, prompts, language, storage, draft_answer, sampling:
-            See `CheckpointMemoryModel`.
+            See `KVMemoryModel`.
 
     Raises:
         InputError: For settings that make no sense.
@@ -174,12 +174,13 @@ class BeaconMemory(CheckpointMemoryModel):
                 raise Cancelled("Cancelled while the memory was formed; nothing of it was kept.")
 
     def load(self, path: Path, shard: Shard) -> FormedBeaconMemory:
-        manifest = stored.read_manifest(path)
+        manifest = storage.read_manifest(path)
         self.check_same(path, manifest)
-        stored.check_whole(path, manifest)
+        storage.check_size(path, manifest)
         self.check_text(path, manifest, shard)
         device, dtype = self.picked()
-        layout, entries = stored.load(path, manifest, dtype, device)
+        entries = storage.load(path, manifest, dtype, device)
+        layout = _read_layout(path, manifest, entries)
         self._check_entries(path, entries)
         return FormedBeaconMemory(self, shard, layout, entries)
 
@@ -192,3 +193,58 @@ class BeaconMemory(CheckpointMemoryModel):
                 f"Expected layers, batch, heads and head size {expected} in {path}, found "
                 f"{(len(entries), batch, heads, size)}. Memorize the text again."
             )
+
+
+@dataclass(frozen=True)
+class FormedBeaconMemory(KVMemory):
+    """A memory over one shard.
+
+    Args:
+        model: What made it.
+        shard: The text.
+        layout: Its numbers.
+        entries: Keys and values of each layer, [1, kv heads, entries, head size].
+    """
+
+    model: BeaconMemory
+    shard: Shard
+    layout: Layout
+    entries: Entries = field(repr=False)
+
+    @property
+    def parts(self) -> Sequence[TextPart]:  # type: ignore[override]
+        return (TextPart((0, len(self.text)), self.layout.tokens),)
+
+    def branches(self, part: int, count: int) -> BeaconBranches:
+        return BeaconBranches(self.model.decoder, self.layout, self.entries, count)
+
+    def save(self, path: Path) -> None:
+        model = self.model
+        about = model.about(self.shard, self.entries[0][0].dtype, self.layout.tokens)
+        # The open window's entries are kept as they are: the memory is still to be made of them.
+        open_entries = self.layout.entries - self.layout.memory
+        storage.save(
+            path,
+            self.entries,
+            model.storage,
+            model.fingerprint,
+            about,
+            layout=self.layout.to_json(),
+            open_entries=open_entries,
+        )
+
+
+def _read_layout(path: Path, manifest: Mapping[str, Any], entries: Entries) -> Layout:
+    """The layout of a stored memory.
+
+    Raises:
+        MemoryModelError: Where its numbers are missing or do not fit the entries.
+    """
+    try:
+        layout = Layout.from_json(manifest["layout"])
+        shapes = {tuple(tensor.shape) for pair in entries for tensor in pair}
+        if len(shapes) != 1 or next(iter(shapes))[2] != layout.entries:
+            raise ValueError(f"expected {layout.entries} entries in every layer, found shapes {shapes}")
+    except (KeyError, ValueError, TypeError) as error:
+        raise MemoryModelError(f"The memory at {path} cannot be read ({error}). Memorize the text again.") from error
+    return layout

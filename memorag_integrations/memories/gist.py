@@ -1,7 +1,7 @@
-"""Gists as the memory: each stretch of a text is compressed by a language model, and queries are put to the gists.
+"""The memory of gists: a language model compresses each part of a text to a gist; queries are asked over the gists.
 
-The lite mode of MemoRAG (arXiv 2409.05591), for texts of millions of tokens on small machines. Every gist keeps the
-range that it stands for, so that a clue from it leads back into the text.
+This is the lite mode of MemoRAG (arXiv 2409.05591), for texts of millions of tokens on small machines. Every gist keeps
+the range of text that it stands for, so a clue from a gist has a place in the text.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from ..documents import Shard, clean_text, text_hash
 from ..errors import InputError, MemoryModelError
 from ..prompts import prompts_for
 from ..prompts.languages import detect, reply_sentence
-from ..text.chunking import Range, fitting, stretches
+from ..text.chunking import Range, content_chunks, fit_to_tokens
 from ..text.grounding import Grounder
 from .files import broken, read_memory, write_memory
-from .gist_writing import Writing
-from .prompt_memory import AskedMemory, AskingModel, check_counts
+from .gist_cache import GistCache
+from .prompt_memory import PromptMemory, PromptMemoryModel, check_counts
 
 _JOIN = "\n\n"
 _ROUNDS = 8
 
 
 class Gist(NamedTuple):
-    """What a range [start, end) of a shard's text comes down to."""
+    """A gist of the range [start, end) of a shard's text."""
 
     start: int
     end: int
@@ -43,24 +43,24 @@ Level = tuple[Gist, ...]
 
 
 def default_folder() -> Path:
-    """Where gists are kept unless told otherwise: `memorag/gists` in the user's cache folder."""
+    """The folder of gists by default: `memorag/gists` in the user's cache folder."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "memorag" / "gists"
 
 
 @dataclass(frozen=True, kw_only=True)
-class GistMemory(AskingModel):
+class GistMemory(PromptMemoryModel):
     """Settings of a memory of gists.
 
-    Every gist is written to `folder` when it comes, named by the hash of its stretch and of all that shapes it: a stop
-    loses at most the prompts under way, the next run goes on from there, and an edited document asks only for the
-    stretches that changed. Where the gists outgrow the window, neighbours are joined into gists of gists, level by
-    level, until they fit.
+    Every gist is written to `folder` when it comes, named by the hash of its text and of all that shapes it. So a stop
+    loses at most the prompts under way, and the next run continues; an edited document asks only for the stretches that
+    changed. Where the gists do not fit the window together, neighbours are joined into gists of gists, level by level,
+    until they fit.
 
     Args:
         stretch: Characters of text behind one gist, about.
         words: Most words of a gist, as told to the language model.
         folder: Where gists are kept; see `default_folder`.
-        llm, context_window, reply_tokens, spans, questions, language, prompts, together: See `AskingModel`.
+        llm, context_window, reply_tokens, spans, questions, language, prompts, together: See `PromptMemoryModel`.
     """
 
     kind = "gist"
@@ -84,7 +84,7 @@ class GistMemory(AskingModel):
 
     @property
     def capacity(self) -> int | None:
-        """None: each document has its own gists, so a change of one touches no other's. A recall joins small ones."""
+        """None: each document is a shard by itself, so a change of one document leaves the gists of others as they are."""
         return None
 
     def groups(self, memories: Sequence[Memory], most: int) -> list[list[int]]:
@@ -93,7 +93,7 @@ class GistMemory(AskingModel):
         left: list[int] = []
         between = self.count(_JOIN)
         for number, memory in enumerate(memories):
-            assert isinstance(memory, GistShardMemory)
+            assert isinstance(memory, FormedGistMemory)
             tokens = memory.read_tokens + between
             group = next((i for i, room in enumerate(left) if tokens <= room), None)
             if group is not None:
@@ -105,10 +105,10 @@ class GistMemory(AskingModel):
         return groups
 
     def joined(self, memories: Sequence[Memory]) -> JoinedGists:
-        members = tuple(memory for memory in memories if isinstance(memory, GistShardMemory))
+        members = tuple(memory for memory in memories if isinstance(memory, FormedGistMemory))
         return JoinedGists.over(self, members)
 
-    def read(self, shard: Shard, text: str, progress: Progress, cancel: threading.Event | None) -> GistShardMemory:
+    def read(self, shard: Shard, text: str, progress: Progress, cancel: threading.Event | None) -> FormedGistMemory:
         """Ask for the gist of every stretch that `folder` does not hold yet.
 
         Raises:
@@ -120,33 +120,34 @@ class GistMemory(AskingModel):
         language = detect(text) if self.language == "auto" else self.language
         prompts = self.prompts or prompts_for(language)
         spoken = reply_sentence(prompts, language)
-        write = Writing(self, prompts.gist, spoken, progress, cancel)
+        folder = Path(self.folder)
+        cache = GistCache(self, folder, self.words, prompts.gist, spoken, progress, cancel)
         ranges = self._ranges(shard, text)
-        texts, lost = write.gists([text[start:end] for start, end in ranges], "reading stretches")
+        texts, lost = cache.gists([text[start:end] for start, end in ranges], "reading stretches")
         levels = [tuple(Gist(*place, gist) for place, gist in zip(ranges, texts, strict=True))]
-        write = Writing(self, prompts.digest, spoken, progress, cancel)
+        cache = GistCache(self, folder, self.words, prompts.digest, spoken, progress, cancel)
         while len(levels) < _ROUNDS and (factor := self.count(_joined(levels[-1])) / self.room) > 1:
             groups = _groups(levels[-1], factor, self.count, self.room)
-            texts, more = write.gists([_joined(group) for group in groups], "joining gists")
+            texts, more = cache.gists([_joined(group) for group in groups], "joining gists")
             lost += more
             level = tuple(Gist(group[0].start, group[-1].end, gist) for group, gist in zip(groups, texts, strict=True))
             if self.count(_joined(level)) >= self.count(_joined(levels[-1])):
                 break
             levels.append(level)
-        return GistShardMemory.over(self, shard, tuple(levels), lost)
+        return FormedGistMemory.over(self, shard, tuple(levels), lost)
 
     def _ranges(self, shard: Shard, text: str) -> list[Range]:
         """Stretches, none across two documents."""
         ranges, offset = [], 0
         for document in shard.documents:
             end = offset + len(document.text)
-            for a, b in stretches(text[offset:end], self.stretch):
-                parts = fitting(text[offset + a : offset + b], self.count, self.room)
+            for a, b in content_chunks(text[offset:end], self.stretch):
+                parts = fit_to_tokens(text[offset + a : offset + b], self.count, self.room)
                 ranges += [(offset + a + start, offset + a + stop) for start, stop in parts]
             offset = end + len(Shard.SEPARATOR)
         return ranges
 
-    def load(self, path: Path, shard: Shard) -> GistShardMemory:
+    def load(self, path: Path, shard: Shard) -> FormedGistMemory:
         stored = read_memory(path, self.fingerprint, shard)
         try:
             levels = tuple(tuple(Gist(int(a), int(b), str(text)) for a, b, text in level) for level in stored["levels"])
@@ -155,11 +156,11 @@ class GistMemory(AskingModel):
                 raise ValueError("gists outside the text")
         except (KeyError, TypeError, ValueError) as error:
             raise broken(path, error) from error
-        return GistShardMemory.over(self, shard, levels, lost)
+        return FormedGistMemory.over(self, shard, levels, lost)
 
 
 @dataclass(frozen=True, kw_only=True)
-class GistShardMemory(AskedMemory):
+class FormedGistMemory(PromptMemory):
     """One shard's gists.
 
     Args:
@@ -171,8 +172,8 @@ class GistShardMemory(AskedMemory):
     lost: int
 
     @classmethod
-    def over(cls, model: GistMemory, shard: Shard, levels: tuple[Level, ...], lost: int) -> GistShardMemory:
-        parts = fitting(_joined(levels[-1]), model.count, model.room)
+    def over(cls, model: GistMemory, shard: Shard, levels: tuple[Level, ...], lost: int) -> FormedGistMemory:
+        parts = fit_to_tokens(_joined(levels[-1]), model.count, model.room)
         tokens = model.count(clean_text(shard.text))
         return cls(model=model, shard=shard, token_count=tokens, parts=tuple(parts), levels=levels, lost=lost)
 
@@ -230,17 +231,17 @@ class GistShardMemory(AskedMemory):
 
 
 @dataclass(frozen=True, kw_only=True)
-class JoinedGists(AskedMemory):
+class JoinedGists(PromptMemory):
     """The gists of several shards, read in one prompt.
 
     Args:
         members: Their memories, by which clues are placed.
     """
 
-    members: tuple[GistShardMemory, ...]
+    members: tuple[FormedGistMemory, ...]
 
     @classmethod
-    def over(cls, model: GistMemory, members: tuple[GistShardMemory, ...]) -> JoinedGists:
+    def over(cls, model: GistMemory, members: tuple[FormedGistMemory, ...]) -> JoinedGists:
         shard = Shard(tuple(document for member in members for document in member.shard.documents))
         tokens = sum(member.token_count for member in members)
         length = sum(len(member.read_text) + len(_JOIN) for member in members) - len(_JOIN)
@@ -282,7 +283,7 @@ class JoinedGists(AskedMemory):
 
 
 class _Joined:
-    """A level as one text, and the way back from it."""
+    """The gists of a level as one text, and which gist each place of it belongs to."""
 
     def __init__(self, level: Level) -> None:
         self.level = level
@@ -296,7 +297,7 @@ class _Joined:
         return Grounder(self.text)
 
     def find(self, clue: str, part: Range) -> tuple[Gist, float] | None:
-        """The gist of this part that a clue comes from, and how well it carries it."""
+        """The gist of this part that a clue comes from, and how well the clue matches it, in [0, 1]."""
         place = self._grounder.ground(clue, part)
         if place is None:
             return None

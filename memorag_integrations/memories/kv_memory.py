@@ -1,4 +1,4 @@
-"""A memory that a model of ours writes from: clues, answers and key points, side by side over one cache only read."""
+"""The base of the memories that keep keys and values: a model writes clues, answers and key points from them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..text.chunking import Range
 from ..text.grounding import Grounder
 from .base import BaseMemory
 from .clue_placement import placed_clues, say_if_empty
-from .kv_model import CheckpointMemoryModel
+from .kv_model import KVMemoryModel
 from .prompt_memory import check_queries
 
 TOGETHER = 24
@@ -40,22 +40,22 @@ class Branches(Branching, Protocol):
 
 
 @dataclass(frozen=True)
-class Part:
-    """A stretch of the text that was read at one go.
+class TextPart:
+    """A part of the text, read with one prompt.
 
     Args:
         place: Its range in the shard's text.
-        tokens: Read for it, the reading prompt among them.
+        tokens: Of the part and its reading prompt together.
     """
 
     place: Range
     tokens: int
 
 
-class PromptedMemory(BaseMemory):
-    """What the memories of our own checkpoints share. Their tensors are only ever read, so several threads may ask.
+class KVMemory(BaseMemory):
+    """A memory of keys and values. Replies are written on branches, which only read them: several threads may ask.
 
-    A subclass is a frozen dataclass that says how branches go on from a part.
+    A subclass is a frozen dataclass that says how branches continue a part.
 
     Args:
         model: What made it.
@@ -64,14 +64,19 @@ class PromptedMemory(BaseMemory):
         entries: Keys and values of each layer, [1, kv heads, entries, head size]; one part's layers after another's.
     """
 
-    model: CheckpointMemoryModel
+    model: KVMemoryModel
     shard: Shard
-    parts: Sequence[Part]
+    parts: Sequence[TextPart]
     entries: Entries
 
     @abstractmethod
     def branches(self, part: int, count: int) -> Branches:
-        """So many branches that go on from a part, which they only read."""
+        """Branches that continue a part of the text and only read its keys and values.
+
+        Args:
+            part: Its number.
+            count: Branches.
+        """
 
     @property
     def token_count(self) -> int:

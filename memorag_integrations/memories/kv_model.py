@@ -1,13 +1,14 @@
-"""Settings that every memory model over a checkpoint of its own has: where it is, how it is loaded and spoken to."""
+"""The base of the memory models that keep keys and values: the checkpoint's settings, and the checkpoint as a writer."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import threading
+import time
 from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,21 +16,21 @@ from typing import Any, ClassVar
 import torch
 
 from ..beacon.size import free_bytes
+from ..clues import Completion, Usage
 from ..contracts import LLM
 from ..decoding.chat import Chat, load_chat, tokenizer_fingerprint
 from ..decoding.checkpoint import Checkpoint, pick_device, pick_dtype
-from ..decoding.generation import Sampling
+from ..decoding.generation import Sampling, Transcript, write
 from ..decoding.storage import check_storage
 from ..documents import Shard, clean_text
-from ..errors import InputError, MemoryModelError
+from ..errors import InputError, MemoryModelError, check_extra
 from ..prompts.beacon import LANGUAGES, BeaconPrompts
 from ..prompts.memorag import installed_prompts
 from .base import BaseMemoryModel
-from .kv_llm import CheckpointLLM
 
 
 @dataclass(kw_only=True)
-class CheckpointMemoryModel(BaseMemoryModel):
+class KVMemoryModel(BaseMemoryModel):
     """The settings; the checkpoint is read when first used, and once.
 
     Args:
@@ -47,6 +48,7 @@ class CheckpointMemoryModel(BaseMemoryModel):
 
     Raises:
         InputError: For settings that make no sense.
+        MissingExtraError: Without torch and transformers (the `hf` extra).
     """
 
     kind: ClassVar[str]
@@ -67,6 +69,7 @@ class CheckpointMemoryModel(BaseMemoryModel):
     sampling: Sampling | Mapping[str, Any] = field(default_factory=Sampling)
 
     def __post_init__(self) -> None:
+        check_extra(type(self).__name__, "hf")
         if not isinstance(self.model_name_or_path, str | Path) or not str(self.model_name_or_path).strip():
             raise InputError(f"Expected a checkpoint's folder or repo id, found {self.model_name_or_path!r}.")
         self.model_name_or_path = str(self.model_name_or_path)
@@ -104,12 +107,16 @@ class CheckpointMemoryModel(BaseMemoryModel):
 
     @abstractmethod
     def branches_of_nothing(self, count: int = 1) -> Any:
-        """So many branches without a memory before them."""
+        """Branches that start without a memory.
+
+        Args:
+            count: Branches.
+        """
 
     @property
     def llm(self) -> LLM:  # type: ignore[override]
         """The same model as a writer of answers and summaries from evidence."""
-        return CheckpointLLM(self)
+        return KVLanguageModel(self)
 
     def settings(self) -> dict[str, Any] | None:
         """The settings above in JSON, or None where they hold what JSON cannot."""
@@ -163,7 +170,12 @@ class CheckpointMemoryModel(BaseMemoryModel):
         return str(self.picked()[1]).removeprefix("torch.")
 
     def need(self, needed: int, device: torch.device, what: str, remedy: str) -> None:
-        """Refuse what cannot fit. A map over several devices is the caller's own business.
+        """Refuse what cannot fit a device. With `device_map` nothing is refused: the caller has chosen the devices.
+
+        Args:
+            needed: Bytes.
+            device: Where they are needed.
+            what, remedy: For the message.
 
         Raises:
             MemoryModelError: Where the device has less room than `needed` bytes.
@@ -212,6 +224,70 @@ class CheckpointMemoryModel(BaseMemoryModel):
                 f"The memory at {path} was formed over text {found[:12]}, but text {shard.content_hash[:12]} was given. "
                 f"Memorize the text again."
             )
+
+
+@dataclass(frozen=True)
+class KVLanguageModel(LLM):
+    """A memory model's checkpoint as a writer of answers, as in the original MemoRAG: the prompt is all it reads.
+
+    A beacon checkpoint compresses what is beyond its window.
+
+    Args:
+        model: Whose weights and settings are used.
+        sampling: How replies are written; None for as the model says.
+    """
+
+    model: KVMemoryModel
+    sampling: Sampling | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.model.kind} {self.model.model_name_or_path}"
+
+    @property
+    def context_window(self) -> int | None:
+        return self.model.reach
+
+    def count_tokens(self, text: str) -> int:
+        return self.model.count_tokens(text)
+
+    def complete(self, prompt: str, *, max_tokens: int | None = None) -> Completion:
+        """The reply to one user message.
+
+        Raises:
+            InputError: For a prompt beyond the model's reach.
+        """
+        return self.complete_batch([prompt], max_tokens=max_tokens)[0]
+
+    def complete_batch(self, prompts: Sequence[str], *, max_tokens: int | None = None) -> list[Completion]:
+        """The replies to several, written side by side; the time is shared out evenly."""
+        began = time.perf_counter()
+        transcripts, read, pieces = self._writing(prompts, max_tokens)
+        for _ in pieces:
+            pass
+        seconds = (time.perf_counter() - began) / len(prompts)
+        return [
+            Completion(transcript.text, Usage(tokens, 0, len(transcript.ids), seconds, 1))
+            for transcript, tokens in zip(transcripts, read, strict=True)
+        ]
+
+    def stream(self, prompt: str, *, max_tokens: int | None = None) -> Iterator[str]:
+        """The reply in pieces, as it is written."""
+        for _, piece in self._writing([prompt], max_tokens)[2]:
+            yield piece
+
+    def _writing(
+        self, prompts: Sequence[str], max_tokens: int | None
+    ) -> tuple[list[Transcript], list[int], Iterator[tuple[int, str]]]:
+        model = self.model
+        sampling = self.sampling or model.settled_sampling
+        sampling = replace(sampling, max_tokens=max_tokens or sampling.max_tokens)
+        ids = [model.chat.task(model.chat.plain(clean_text(prompt))) for prompt in prompts]
+        branches = model.branches_of_nothing(len(ids))
+        branches.check([len(tokens) + sampling.max_tokens for tokens in ids])
+        drawn = [replace(sampling, seed=sampling.seed + i) for i in range(len(ids))]  # else equal prompts draw alike
+        transcripts = [Transcript(model.chat.text, one, model.chat.ends) for one in drawn]
+        return transcripts, [len(tokens) for tokens in ids], write(branches, ids, transcripts)
 
 
 def _sampling(given: Sampling | Mapping[str, Any]) -> Sampling:

@@ -10,13 +10,13 @@ from typing import Literal
 from ..contracts import Progress
 from ..documents import Shard, text_hash
 from ..errors import InputError
-from ..text.chunking import fitting
+from ..text.chunking import fit_to_tokens
 from .files import broken, read_memory, write_memory
-from .prompt_memory import AskedMemory, AskingModel
+from .prompt_memory import PromptMemory, PromptMemoryModel
 
 
 @dataclass(frozen=True, kw_only=True)
-class LLMMemory(AskingModel):
+class LLMMemory(PromptMemoryModel):
     """Settings of a memory that a language model reads anew, or from its provider's prefix cache, at every query.
 
     The text stands first in the prompt, the same bytes each time, in a fence and named as data; the query comes last.
@@ -26,7 +26,7 @@ class LLMMemory(AskingModel):
     Args:
         overflow: What becomes of a text beyond the window: "split" asks its parts side by side and joins the clues,
             "refuse" raises when the memory is formed. Nothing is ever cut off unseen.
-        llm, context_window, reply_tokens, spans, questions, language, prompts, together: See `AskingModel`.
+        llm, context_window, reply_tokens, spans, questions, language, prompts, together: See `PromptMemoryModel`.
     """
 
     kind = "llm"
@@ -52,7 +52,7 @@ class LLMMemory(AskingModel):
         """
         return self.room
 
-    def read(self, shard: Shard, text: str, progress: Progress, cancel: threading.Event | None) -> LLMShardMemory:
+    def read(self, shard: Shard, text: str, progress: Progress, cancel: threading.Event | None) -> FormedLLMMemory:
         """Nothing is asked yet: the text is measured, and cut where it does not fit.
 
         Raises:
@@ -64,10 +64,10 @@ class LLMMemory(AskingModel):
                 f"The text has {tokens} tokens, and {self.llm.name} holds {self.room} beside instructions and "
                 f'reply. Pass overflow="split" to ask its parts side by side, use GistMemory, or a larger window.'
             )
-        parts = tuple(fitting(text, self.count, self.room))
-        return LLMShardMemory(model=self, shard=shard, token_count=tokens, parts=parts)
+        parts = tuple(fit_to_tokens(text, self.count, self.room))
+        return FormedLLMMemory(model=self, shard=shard, token_count=tokens, parts=parts)
 
-    def load(self, path: Path, shard: Shard) -> LLMShardMemory:
+    def load(self, path: Path, shard: Shard) -> FormedLLMMemory:
         stored = read_memory(path, self.fingerprint, shard)
         try:
             parts = tuple((int(start), int(end)) for start, end in stored["parts"])
@@ -76,10 +76,10 @@ class LLMMemory(AskingModel):
                 raise ValueError(f"parts outside the text: {str(parts)[:80]}")
         except (KeyError, TypeError, ValueError) as error:
             raise broken(path, error) from error
-        return LLMShardMemory(model=self, shard=shard, token_count=tokens, parts=parts)
+        return FormedLLMMemory(model=self, shard=shard, token_count=tokens, parts=parts)
 
 
-class LLMShardMemory(AskedMemory):
+class FormedLLMMemory(PromptMemory):
     """One shard's text, in parts that fit the model's window."""
 
     def save(self, path: Path) -> None:

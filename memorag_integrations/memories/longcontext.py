@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -16,19 +16,18 @@ import torch
 
 from ..beacon.size import BYTES
 from ..contracts import Config, Progress
-from ..decoding import storage as stored
+from ..decoding import storage
 from ..decoding.branches import Entries
 from ..decoding.cache import GrowingCache
 from ..decoding.causal import CausalDecoder, PrefixBranches
-from ..decoding.checkpoint import FAMILIES, Checkpoint, find_folder, load_model, read_config, weight_files
+from ..decoding.checkpoint import FAMILIES, Checkpoint, load_model, weight_files
 from ..decoding.families import causal_config, check_causal, window_of
 from ..decoding.quantised import QuantisedEntries, check_cache_dtype
 from ..documents import Shard
 from ..errors import Cancelled, InputError, MemoryModelError
-from ..text.chunking import Range, fitting
-from .kv_memory import KEY_POINTS, Part
-from .kv_model import CheckpointMemoryModel
-from .longcontext_formed import FormedLongContextMemory
+from ..text.chunking import Range, fit_to_tokens
+from .kv_memory import KEY_POINTS, KVMemory, TextPart
+from .kv_model import KVMemoryModel
 
 QUERY_TOKENS = 512
 """Tokens of the window kept free for a query."""
@@ -40,7 +39,7 @@ OVERFLOWS = ("split", "refuse")
 
 
 @dataclass
-class LongContextMemory(CheckpointMemoryModel):
+class LongContextMemory(KVMemoryModel):
     """Settings of the long-context memory. The checkpoint is read when first used, and once.
 
     Args:
@@ -52,7 +51,7 @@ class LongContextMemory(CheckpointMemoryModel):
             Fp8QuantizedLayer, in a half (bfloat16) or a quarter (float32) of that. A part is read in full before it is
             quantised; `storage` says how it is saved.
         revision, token, cache_dir, dtype, device, device_map, bits, prompts, language, storage, draft_answer, sampling:
-            See `CheckpointMemoryModel`.
+            See `KVMemoryModel`.
 
     Raises:
         InputError: For settings that make no sense.
@@ -81,10 +80,10 @@ class LongContextMemory(CheckpointMemoryModel):
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
-        folder, commit = find_folder(self.model_name_or_path, self.revision, self.token, self.cache_dir)
-        config = read_config(folder)
-        check_causal(config, self.model_name_or_path)
-        return Checkpoint(folder, self.model_name_or_path, commit, config, weight_files(folder))
+        name = self.model_name_or_path
+        found, config = Checkpoint.find(name, revision=self.revision, token=self.token, cache_dir=self.cache_dir)
+        check_causal(config, name)
+        return Checkpoint(found.path, name, found.commit, config, weight_files(found.path))
 
     @cached_property
     def reach(self) -> int:
@@ -165,7 +164,7 @@ class LongContextMemory(CheckpointMemoryModel):
         """
         places = self._places(text)
         readings = [self._reading(text[start:end]) for start, end in places]
-        parts = tuple(Part(place, len(ids)) for place, ids in zip(places, readings, strict=True))
+        parts = tuple(TextPart(place, len(ids)) for place, ids in zip(places, readings, strict=True))
         decoder = self.decoder
         self._check_room(decoder, sum(map(len, readings)))
         try:
@@ -186,7 +185,7 @@ class LongContextMemory(CheckpointMemoryModel):
                 f"The text has {tokens:,} tokens, and {self.checkpoint.name} holds {most:,} beside prompts and replies. "
                 f'Pass overflow="split" to read its parts one by one, a larger window, or use BeaconMemory.'
             )
-        return fitting(text, self.count_tokens, most)
+        return fit_to_tokens(text, self.count_tokens, most)
 
     def _check_room(self, decoder: CausalDecoder, tokens: int) -> None:
         """Refuse a cache that the device has no room for, before the first piece: a CPU would not say so in time."""
@@ -223,14 +222,14 @@ class LongContextMemory(CheckpointMemoryModel):
         return QuantisedEntries(entries) if self.kv_cache_dtype == "fp8" else list(entries)
 
     def load(self, path: Path, shard: Shard) -> FormedLongContextMemory:
-        manifest = stored.read_manifest(path)
+        manifest = storage.read_manifest(path)
         self.check_same(path, manifest)
-        stored.check_whole(path, manifest)
+        storage.check_size(path, manifest)
         self.check_text(path, manifest, shard)
         device, dtype = self.picked()
-        entries = stored.load(path, manifest, dtype, device)
+        entries = storage.load(path, manifest, dtype, device)
         try:
-            parts = tuple(Part((int(a), int(b)), int(tokens)) for a, b, tokens in manifest["layout"]["parts"])
+            parts = tuple(TextPart((int(a), int(b)), int(tokens)) for a, b, tokens in manifest["layout"]["parts"])
             self._check_entries(parts, entries)
         except (KeyError, TypeError, ValueError) as error:
             raise MemoryModelError(
@@ -238,7 +237,7 @@ class LongContextMemory(CheckpointMemoryModel):
             ) from error
         return FormedLongContextMemory(self, shard, parts, self._held(entries))
 
-    def _check_entries(self, parts: Sequence[Part], entries: Entries) -> None:
+    def _check_entries(self, parts: Sequence[TextPart], entries: Entries) -> None:
         config: Any = self.checkpoint.config
         layers = int(config["num_hidden_layers"])
         if not parts or len(entries) != layers * len(parts):
@@ -248,3 +247,31 @@ class LongContextMemory(CheckpointMemoryModel):
             expected = [1, shape[1], parts[i // layers].tokens, shape[3]]
             if any(list(tensor.shape) != expected for tensor in pair):
                 raise ValueError(f"expected keys and values {expected}, found {[list(t.shape) for t in pair]}")
+
+
+@dataclass(frozen=True)
+class FormedLongContextMemory(KVMemory):
+    """A memory over one shard.
+
+    Args:
+        model: What made it.
+        shard: The text.
+        parts: In the order of the text; one unless it was beyond the window.
+        entries: Keys and values of each layer, [1, kv heads, tokens of the part, head size]; the layers of the first
+            part, then those of the second, ….
+    """
+
+    model: LongContextMemory
+    shard: Shard
+    parts: tuple[TextPart, ...]
+    entries: Entries = field(repr=False)
+
+    def branches(self, part: int, count: int) -> PrefixBranches:
+        layers = len(self.entries) // len(self.parts)
+        return PrefixBranches(self.model.decoder, self.entries[layers * part : layers * (part + 1)], count)
+
+    def save(self, path: Path) -> None:
+        model = self.model
+        about = model.about(self.shard, self.entries[0][0].dtype, self.token_count)
+        layout = {"parts": [[*part.place, part.tokens] for part in self.parts]}
+        storage.save(path, self.entries, model.storage, model.fingerprint, about, layout=layout)

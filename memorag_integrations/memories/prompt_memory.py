@@ -1,4 +1,4 @@
-"""What the memories that ask a language model have in common: settings, prompts, recall, and their files."""
+"""The base of the memories that ask a language model by prompts: settings, prompts, recall."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _CHAT_TOKENS = 64  # what a chat template puts around a prompt
 
 
 @dataclass(frozen=True, kw_only=True)
-class AskingModel(BaseMemoryModel):
-    """Settings of a memory model that asks a language model.
+class PromptMemoryModel(BaseMemoryModel):
+    """Settings of a memory model that asks a language model by prompts.
 
     Args:
         llm: The language model, of the `LLM` contract; a host's goes through its package (`as_llm`).
@@ -133,7 +133,7 @@ class AskingModel(BaseMemoryModel):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AskedMemory(BaseMemory):
+class PromptMemory(BaseMemory):
     """One shard's memory: a text that the language model reads at every recall, in parts that fit its window.
 
     Args:
@@ -143,7 +143,7 @@ class AskedMemory(BaseMemory):
         parts: Ranges of `read_text`.
     """
 
-    model: AskingModel
+    model: PromptMemoryModel
     shard: Shard
     token_count: int = 0
     parts: tuple[Range, ...]

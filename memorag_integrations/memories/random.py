@@ -40,16 +40,16 @@ class RandomMemoryModel(BaseMemoryModel):
     def count_tokens(self, text: str) -> int:
         return estimate_tokens(text)
 
-    def read(self, shard: Shard, text: str, progress: Progress, cancel: threading.Event | None) -> RandomMemory:
-        return RandomMemory(self, shard)
+    def read(self, shard: Shard, text: str, progress: Progress, cancel: threading.Event | None) -> FormedRandomMemory:
+        return FormedRandomMemory(self, shard)
 
-    def load(self, path: Path, shard: Shard) -> RandomMemory:
+    def load(self, path: Path, shard: Shard) -> FormedRandomMemory:
         read_memory(path, self.fingerprint, shard)
-        return RandomMemory(self, shard)
+        return FormedRandomMemory(self, shard)
 
 
 @dataclass(frozen=True)
-class RandomMemory(BaseMemory):
+class FormedRandomMemory(BaseMemory):
     """Over one shard."""
 
     model: RandomMemoryModel

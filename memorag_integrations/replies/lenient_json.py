@@ -9,20 +9,30 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+LONGEST_KEY = 100
+"""Characters of a key that count."""
+
 _CLOSES = {'"': '"', "'": "'", "“": "”", "„": "”", "「": "」"}
+# '{"spans": [', 'Clues: ["', 'json [', "{spans: …": a bracket that is followed by what JSON has there.
 _JSON_START = re.compile(
     r"""^(?:[^\n\[{]{0,200}[:：]|json)?[ \t]*([\[{])(?=\s*(?:[\[{\]}"'“„「]|\w+\s*:))""", re.MULTILINE
 )
+# Every mark that JSON gives a meaning to: "{", "[", ",", ":", a quote.
 _JSON_MARK = re.compile(r"""["'“„「\[\]{},:]""")
+# What stands inside a string: `He said \"no\"`, and `He said "no" to it`, where the quote before " to" ends nothing, since
+# neither a comma nor a bracket follows. The blanks after a quote give nothing back: thousands may follow it.
 _STRING_END = {
     close: re.compile(
-        rf"""(?:[^{close}\\]|\\.|{close}(?!\s*(?:$|[\]}}:]|,?\s*["'“„「\[{{\]}}]|,\s*(?:$|[\w-]))))*+""", re.S
+        rf"""(?:[^{close}\\]|\\.|{close}(?!\s*+(?:$|[\]}}:"'“„「\[{{]|,\s*+(?:$|[\w"'“„「\[{{\]}}-]))))*+""", re.S
     )
     for close in set(_CLOSES.values())
 }
+# "\n", "\u8c01"
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.S)
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": " ", "f": " ", '"': '"', "'": "'", "/": "/", "\\": "\\"}
+# ', {"clue"': another value after the one that was closed.
 _JSON_MORE = re.compile(r"[\s,]*[\[{]")
+# ' :': the string before it was a key.
 _COLON = re.compile(r"\s*:")
 
 
@@ -70,7 +80,7 @@ def read_json(text: str, start: int) -> tuple[list[JsonString], bool]:
                 continue
             value, position, is_key = _read_string(text, position, _CLOSES[char])
             if is_key:
-                key = value.casefold()
+                key = value[:LONGEST_KEY].casefold()
             else:
                 values.append(JsonString(owner, len(around), key, section, value))
         elif char in "[{":

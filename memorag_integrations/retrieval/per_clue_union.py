@@ -1,10 +1,9 @@
-"""One dense search a clue and the union of their hits: retrieval as the original MemoRAG does it.
+"""Per-clue union: one dense search for each clue, and the union of their hits, as in the original MemoRAG.
 
-It is here so that the original's behaviour can be measured (`benchmarks/union.py`), and for scripts that come over from it
-(`compat`); the default weighs clues and spreads scores instead (`fusion`). The original takes each search's first hits as
-a set without a ranking. A budget needs one, so this is the convention: the query's first hit, the first hit of each clue
-in the order recalled, the second hits, and so on; a passage counts where it comes first. The first n of every search, as
-a set, are the passages that some search ranks n or better.
+It serves to measure the original's behaviour (`benchmarks/union.py`) and to run its scripts (`compat`). The default weighs
+clues and spreads scores instead (`fusion`). The original takes the first n hits of each search as a set without a ranking.
+A budget needs a ranking, so searches take turns: the query's first hit, the first hit of each clue in the order of the
+recall, then the second hits, and so on. A passage has the rank of its first turn.
 """
 
 from __future__ import annotations
@@ -25,17 +24,17 @@ TOO_SHORT = 3
 
 
 def searched(recall: Recall) -> list[str]:
-    """The clues that are searched for beside the query, each text once, in the order recalled."""
+    """The texts of the clues that are searched for, each once, in the order of the recall."""
     return [text for text in worth_searching(clue.text for clue in recall.clues) if text != recall.query]
 
 
 def worth_searching(texts: Iterable[str]) -> list[str]:
-    """Those that are long enough, each once."""
+    """Those of the texts that are long enough, each once."""
     return list(dict.fromkeys(text for text in texts if _words(text) > TOO_SHORT))
 
 
 def rank_union(scores: Sequence[Scores], query_name: str = "query") -> Ranking:
-    """All candidates by the turn in which a search of them comes to each.
+    """All candidates, ranked by searches that take turns.
 
     Args:
         scores: The query's dense scores, then each clue's, over the same n candidates.
@@ -47,16 +46,16 @@ def rank_union(scores: Sequence[Scores], query_name: str = "query") -> Ranking:
     return Ranking(round_robin(dense), provenance)
 
 
-def round_robin(every: Sequence[Floats]) -> Floats:
+def round_robin(rankings: Sequence[Floats]) -> Floats:
     """Rankings taken in turn: the best of each, then the second of each, and so on.
 
     Args:
-        every: At least one, each float32 [n] to be sorted by, over the same n.
+        rankings: At least one; each is float32 [n], to be sorted by, over the same n candidates.
 
     Returns:
         float32 [n], to be sorted by: zero mean, unit deviation, falling evenly along the joint ranking.
     """
-    turns = np.stack([np.argsort(-values, kind="stable") for values in every], axis=1).ravel()
+    turns = np.stack([np.argsort(-values, kind="stable") for values in rankings], axis=1).ravel()
     rows, first = np.unique(turns, return_index=True)
     joint = np.empty(len(rows), dtype=np.float64)
     joint[rows[np.argsort(first)]] = -np.arange(len(rows), dtype=np.float64)

@@ -1,4 +1,4 @@
-"""A ranking becomes evidence: repeats collapse, neighbours merge, and a budget is kept."""
+"""Selection: a ranking becomes evidence. Repeats collapse, neighbours merge, and the budget is kept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .provenance import Provenance
 from .repeats import Repeats, Shown, Wording
 
 LOOKED_BEYOND = 15
-"""Places of the ranking after the last piece taken, in which passages that repeat one of the pieces are still found."""
+"""How far below the last piece of evidence the ranking is searched for passages that repeat one."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Selection:
 
     Args:
         k: Most pieces of evidence, or None.
-        budget: Most characters of their texts together, or None; the piece that would pass it, and all after, are left out,
-            but the first is always given.
+        budget: Most characters of their texts together, or None. The piece that exceeds it and all later ones are left
+            out, but never the first.
         cutoff: Least score.
         repeats: "collapse" shows passages that say the same to a reader (`retrieval/repeats.py`) once, the best of them, with
             the places of the others; "keep" shows each.
@@ -53,7 +53,7 @@ class Selection:
 
 
 def select(fused: Floats, provenance: Provenance, selection: Selection) -> list[Evidence]:
-    """Walk down the ranking until enough is found; what repeats a piece already taken is noted on it instead."""
+    """The best passages that are no repeats; a repeat is noted on the piece that it repeats."""
     kept: list[Evidence] = []
     shown = Shown()
     used = 0
@@ -86,42 +86,44 @@ def select(fused: Floats, provenance: Provenance, selection: Selection) -> list[
 
 
 def merge_neighbours(evidence: Sequence[Evidence], texts: Mapping[str, str]) -> list[Evidence]:
-    """Evidence of our own cutting with nothing but blanks between becomes one piece, exactly as it stands in the text.
+    """Passages that our splitter cut, and that only blanks separate, become one piece of evidence: a range of the text.
 
-    A piece stands where its best part stood, with that part's score, and carries the reasons and repeats of all parts.
+    It has the rank and score of its best part, and the provenance and repeats of all parts.
 
     Args:
         evidence: Best first.
         texts: Each document's text, by id.
     """
-    ours = [i for i, piece in enumerate(evidence) if piece.passage.host is None and piece.passage.start is not None]
+    cut_by_us = [
+        i for i, piece in enumerate(evidence) if piece.passage.host is None and piece.passage.start is not None
+    ]
     groups: list[list[int]] = []
-    for i in sorted(ours, key=lambda i: (evidence[i].document_id, evidence[i].passage.start or 0)):
+    for i in sorted(cut_by_us, key=lambda i: (evidence[i].document_id, evidence[i].passage.start or 0)):
         if groups and _touch([evidence[j].passage for j in groups[-1]], evidence[i].passage, texts):
             groups[-1].append(i)
         else:
             groups.append([i])
     merged = dict(enumerate(evidence))
-    for i in ours:
+    for i in cut_by_us:
         del merged[i]
     for group in groups:
-        merged[min(group)] = _join([evidence[i] for i in group], evidence[min(group)], texts)
+        merged[min(group)] = _merged([evidence[i] for i in group], evidence[min(group)], texts)
     return [merged[i] for i in sorted(merged)]
 
 
-def _touch(before: Sequence[Passage], passage: Passage, texts: Mapping[str, str]) -> bool:
-    """Whether nothing but blanks lies between the passages before and this one; they may overlap."""
-    if before[0].document_id != passage.document_id:
+def _touch(earlier: Sequence[Passage], passage: Passage, texts: Mapping[str, str]) -> bool:
+    """Whether only blanks lie between earlier passages of a document and this one; they may overlap."""
+    if earlier[0].document_id != passage.document_id:
         return False
-    end = max(earlier.end or 0 for earlier in before)
+    end = max(one.end or 0 for one in earlier)
     return not texts[passage.document_id][end : passage.start].strip()
 
 
-def _join(parts: Sequence[Evidence], best: Evidence, texts: Mapping[str, str]) -> Evidence:
+def _merged(parts: Sequence[Evidence], best: Evidence, texts: Mapping[str, str]) -> Evidence:
     start, end = parts[0].passage.start, max(part.passage.end or 0 for part in parts)
     if len(parts) == 1 or start is None:
         return best
-    whole = replace(
+    merged = replace(
         best.passage,
         id=f"{best.document_id}:{start}-{end}",
         text=texts[best.document_id][start:end],
@@ -129,10 +131,10 @@ def _join(parts: Sequence[Evidence], best: Evidence, texts: Mapping[str, str]) -
         end=end,
         centre=(start + end) / 2,
     )
-    reasons = sorted({found for part in parts for found in part.found_by}, key=lambda one: (one.rank, one.signal))
+    found_by = sorted({one for part in parts for one in part.found_by}, key=lambda one: (one.rank, one.signal))
     return replace(
         best,
-        passage=whole,
-        found_by=tuple(reasons),
-        repeats=tuple(twin for part in parts for twin in part.repeats),
+        passage=merged,
+        found_by=tuple(found_by),
+        repeats=tuple(passage for part in parts for passage in part.repeats),
     )

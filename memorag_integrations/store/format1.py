@@ -1,4 +1,4 @@
-"""Stores of the first format (version 0.1): read to be carried over, never written.
+"""Format 1 of stores, of the first releases: it is read, and carried over to format 2, but never written.
 
 meta(key, value)               settings, fingerprints: JSON
 documents(place, id, text, metadata, language, host)
@@ -25,7 +25,7 @@ _TABLES = ("documents", "passages", "terms", "vectors", "shards")
 
 
 def read(database: sqlite3.Connection) -> tuple[State, dict[bytes, bytes]]:
-    """What such a store holds, in the terms of the format in use, and its vectors by key.
+    """The state of such a store, as rows of the format in use, and its vectors by key.
 
     Raises:
         ValueError, KeyError, TypeError, IndexError: Where its rows do not fit together.
@@ -41,18 +41,18 @@ def read(database: sqlite3.Connection) -> tuple[State, dict[bytes, bytes]]:
     for place, id, text, metadata, language, host in tables["documents"]:
         passages = of_document.pop(place, [])
         vocabulary, blobs = pack_terms([np.frombuffer(row[9], dtype="<u4") for row in passages], terms.__getitem__)
-        ours = all(row[6] is None and row[7] is None and row[8] is None for row in passages)
+        cut_by_us = all(row[6] is None and row[7] is None and row[8] is None for row in passages)
         rows[id] = DocumentRow(
             id=id,
             text=text,
             metadata=metadata,
             host=host,
             language=language,
-            cut=f"{size} characters" if ours else GIVEN,
+            cut=f"{size} characters" if cut_by_us else GIVEN,
             vocabulary=vocabulary,
             passages=[
-                PassageRow(pid, start, stop, centre, own, meta_, host_, blob, vector)
-                for (_, pid, _, start, stop, centre, own, meta_, host_, _, vector), blob in zip(
+                PassageRow(pid, start, stop, centre, text_, meta_, host_, blob, vector)
+                for (_, pid, _, start, stop, centre, text_, meta_, host_, _, vector), blob in zip(
                     passages, blobs, strict=True
                 )
             ],

@@ -1,4 +1,4 @@
-"""A store's rows to a corpus and its settings."""
+"""Load: a store's rows become a corpus and its settings."""
 
 from __future__ import annotations
 
@@ -34,32 +34,37 @@ from .store import Store
 logger = logging.getLogger(__name__)
 
 _RETRIES = 5
-"""Times that a state is read anew when another process's clearing up overtook the reading of its memories."""
+"""How often a state is read again because another process removed its memories while they were read."""
 
 
 @dataclass(frozen=True)
-class Maker:
-    """What made a store's vectors, and how to make it again (None: only the caller can)."""
+class StoredEmbedder:
+    """The embedder that made a store's vectors.
+
+    Args:
+        fingerprint: Which vector space it writes into.
+        config: How to build it again; None where only the caller can.
+    """
 
     fingerprint: EmbedderFingerprint
     config: Mapping[str, Any] | None
 
     @classmethod
-    def of(cls, meta: Mapping[str, Any]) -> Maker:
+    def of(cls, meta: Mapping[str, Any]) -> StoredEmbedder:
         return cls(fingerprint_of(meta["fingerprint"]), meta["config"])
 
 
 @dataclass(frozen=True)
-class Opened:
-    """A store with the models it names."""
+class StoreModels:
+    """The settings of a store, and the store with the models that it names."""
 
     settings: Settings
     artifacts: StoreArtifacts
 
 
 @dataclass(frozen=True)
-class Bundle:
-    """What a store holds, as live objects."""
+class LoadedCorpus:
+    """A corpus as it was loaded from a store, with its settings and models, and the store's generation."""
 
     settings: Settings
     memory_model: CachedMemoryModel
@@ -68,13 +73,15 @@ class Bundle:
     generation: int
 
 
-def load(
+def load_corpus(
     folder: Path, embedder: str | Embedder | None, model: str | MemoryModel | None, *, unfinished: bool = False
-) -> Bundle:
-    """Read a store; whatever is derived (FAISS, BM25's lists) is made again from its rows.
+) -> LoadedCorpus:
+    """Read a store. What is derived (the vector index, BM25's lists) is built again from its rows.
 
     Args:
-        unfinished: Whether a store that nothing was written to yet is an empty corpus, or an error.
+        folder: The store.
+        embedder, model: The models that made the store, where only the caller can make them again.
+        unfinished: Whether a store without a finished state is an empty corpus; it is an error otherwise.
 
     Raises:
         StoreError: See `Store.read`; also for an embedder or a memory model that only the caller can make again.
@@ -88,54 +95,68 @@ def load(
             f"The store at {folder} holds no corpus yet: what memorized into it was broken off. The same call again goes on "
             f"from what it had finished."
         )
-    found = open_models(store, state, embedder, model)
-    corpus, generation = restored(found.artifacts, state, Corpus.empty(found.artifacts.embedder is not None))
-    return Bundle(found.settings, cached(found.artifacts.model), found.artifacts.embedder, corpus, generation)
+    models = open_models(store, state, embedder, model)
+    artifacts = models.artifacts
+    corpus, generation = restore_latest(artifacts, state, Corpus.empty(artifacts.embedder is not None))
+    return LoadedCorpus(models.settings, cached(artifacts.model), artifacts.embedder, corpus, generation)
 
 
 def open_models(
     store: Store, state: State, embedder: str | Embedder | None, memory: str | MemoryModel | None
-) -> Opened:
-    """The settings and the models that a stored state names. Raises as `load`."""
+) -> StoreModels:
+    """The settings and the models that a stored state names. Raises as `load_corpus`."""
     with intact(store.folder):
         stored = state.meta["settings"]
         settings = Settings(**{**stored, "fusion": Fusion(**stored["fusion"])})
-        made_by = None if state.meta["embedder"] is None else Maker.of(state.meta["embedder"])
+        stored_embedder = None if state.meta["embedder"] is None else StoredEmbedder.of(state.meta["embedder"])
         config, fingerprint = state.meta["memory"]["config"], state.meta["memory"]["fingerprint"]
-    checked = _embedder(made_by, resolve_embedder(embedder))
-    given = registry.memory_by_name(memory) if isinstance(memory, str) else memory
-    artifacts = StoreArtifacts(store, cached(_memory_model(config, fingerprint, given)), checked)
+    checked = _embedder(stored_embedder, resolve_embedder(embedder))
+    passed = registry.memory_by_name(memory) if isinstance(memory, str) else memory
+    artifacts = StoreArtifacts(store, cached(_memory_model(config, fingerprint, passed)), checked)
     if checked is not None:
         checked.late = artifacts.keep_late
-    return Opened(settings, artifacts)
+    return StoreModels(settings, artifacts)
 
 
-def restored(artifacts: StoreArtifacts, state: State, before: Corpus) -> tuple[Corpus, int]:
-    """The corpus of a stored state and its generation; of a later one where others' work took the files away meanwhile."""
+def restore_latest(artifacts: StoreArtifacts, state: State, current: Corpus) -> tuple[Corpus, int]:
+    """The corpus of a stored state, and its generation.
+
+    Another process may change the store meanwhile and remove memories of this state. Then a later state is restored.
+
+    Args:
+        artifacts: The store.
+        state: Its state, as it was read.
+        current: The corpus that there is; the rows of its documents may be missing from `state`.
+    """
     for _ in range(_RETRIES):
         try:
-            return restore(artifacts, state, before), state.generation
+            return restore(artifacts, state, current), state.generation
         except MemoryModelError:
             if artifacts.store.generation() == state.generation:
                 raise
-            state = artifacts.store.read(checksums_of(before))
-    return restore(artifacts, state, before), state.generation
+            state = artifacts.store.read(checksums_of(current))
+    return restore(artifacts, state, current), state.generation
 
 
-def restore(artifacts: StoreArtifacts, state: State, before: Corpus, *, strict: bool = True) -> Corpus:
-    """The corpus of a stored state. What its rows leave out is as in `before`.
+def restore(artifacts: StoreArtifacts, state: State, current: Corpus, *, strict: bool = True) -> Corpus:
+    """The corpus of a stored state.
 
     Args:
-        strict: Whether a memory that cannot be used is an error; it is left out otherwise, with its shard.
+        artifacts: The store and its models.
+        state: Its state. A document without a row is taken from `current`.
+        current: The corpus that there is, or an empty one.
+        strict: Whether a memory that cannot be used is an error; otherwise it is left out, with its shard.
 
     Raises:
         StoreError: Where rows do not fit together.
         MemoryModelError: Where a memory is not as it was written.
     """
-    folder, vocabulary, dense = artifacts.store.folder, before.index.terms.vocabulary, artifacts.embedder is not None
+    folder, vocabulary, dense = artifacts.store.folder, current.index.terms.vocabulary, artifacts.embedder is not None
     with intact(folder):
         entries = {
-            id: _entry(state.rows[id], vocabulary, id in state.broken_terms) if id in state.rows else before.entries[id]
+            id: _entry(state.rows[id], vocabulary, id in state.broken_terms)
+            if id in state.rows
+            else current.entries[id]
             for id in state.order
         }
         if dense and any(len(entry.keys) != len(entry.passages) for entry in entries.values()):
@@ -144,30 +165,30 @@ def restore(artifacts: StoreArtifacts, state: State, before: Corpus, *, strict: 
         logger.warning(
             "The terms of %d documents in %s were broken, and are made again.", len(state.broken_terms), folder
         )
-    fresh = [entry for id, entry in entries.items() if before.entries.get(id) is not entry]
-    vectors = _vectors_of(artifacts, fresh, before) if dense else {}
+    changed = [entry for id, entry in entries.items() if current.entries.get(id) is not entry]
+    vectors = _vectors_of(artifacts, changed, current) if dense else {}
     with intact(folder):
-        index = before.index.derive(list(entries.values()), vectors)
-        shards = _shards(state.shards, {id: entry.document for id, entry in entries.items()}, before.shards, strict)
-    memories = [_memory(artifacts, state, row, shard, before, strict) for row, shard in shards]
+        index = current.index.derive(list(entries.values()), vectors)
+        shards = _shards(state.shards, {id: entry.document for id, entry in entries.items()}, current.shards, strict)
+    memories = [_memory(artifacts, state, row, shard, current, strict) for row, shard in shards]
     formed = [(shard, memory) for (_, shard), memory in zip(shards, memories, strict=True) if memory is not None]
     return Corpus(entries, [shard for shard, _ in formed], [memory for _, memory in formed], index)
 
 
-def _vectors_of(artifacts: StoreArtifacts, fresh: Sequence[IndexedDocument], before: Corpus) -> dict[str, Floats]:
-    """Vectors of all passages of these entries; those that the store has lost are encoded again."""
+def _vectors_of(artifacts: StoreArtifacts, entries: Sequence[IndexedDocument], current: Corpus) -> dict[str, Floats]:
+    """Vectors of all passages of these documents; those that the store has lost are encoded again."""
     assert artifacts.embedder is not None
-    texts = {key: p.text for entry in fresh for key, p in zip(entry.keys, entry.passages, strict=True)}
-    found = dict(before.index.vectors_of(list(texts)))
-    found |= artifacts.vectors([key for key in texts if key not in found])
-    if missing := {key: text for key, text in texts.items() if key not in found}:
+    texts = {key: p.text for entry in entries for key, p in zip(entry.keys, entry.passages, strict=True)}
+    vectors = dict(current.index.vectors_of(list(texts)))
+    vectors |= artifacts.vectors([key for key in texts if key not in vectors])
+    if missing := {key: text for key, text in texts.items() if key not in vectors}:
         logger.warning(
             "%d of %d vectors in %s were lost or broken, and are encoded again.",
             len(missing), len(texts), artifacts.store.folder,
         )  # fmt: skip
-        found |= artifacts.embedder.embed_passages(missing, silent)
+        vectors |= artifacts.embedder.embed_passages(missing, silent)
         artifacts.embedder.forget()
-    return found
+    return vectors
 
 
 def _entry(row: DocumentRow, vocabulary: Vocabulary, broken_terms: bool) -> IndexedDocument:
@@ -198,16 +219,17 @@ def _passage(row: PassageRow, document: Document) -> Passage:
 
 
 def _shards(
-    rows: Sequence[ShardRow], documents: Mapping[str, Document], before: Sequence[Shard], strict: bool
+    rows: Sequence[ShardRow], documents: Mapping[str, Document], current: Sequence[Shard], strict: bool
 ) -> list[tuple[ShardRow, Shard]]:
-    known = {(shard.content_hash, tuple(d.id for d in shard.documents)): shard for shard in before}
+    """The shards of these rows; a shard of `current` with the same documents stays the same object."""
+    by_content = {(shard.content_hash, tuple(d.id for d in shard.documents)): shard for shard in current}
     shards = []
     for row in rows:
         ids = tuple(json.loads(row.documents))
         if not strict and not documents.keys() >= set(ids):
             continue
         shard = Shard(tuple(documents[id] for id in ids))
-        kept = known.get((row.content, ids))
+        kept = by_content.get((row.content, ids))
         if kept is not None and all(one is other for one, other in zip(kept.documents, shard.documents, strict=True)):
             shard = kept
         if shard.content_hash == row.content:
@@ -220,11 +242,11 @@ def _shards(
 
 
 def _memory(
-    artifacts: StoreArtifacts, state: State, row: ShardRow, shard: Shard, before: Corpus, strict: bool
+    artifacts: StoreArtifacts, state: State, row: ShardRow, shard: Shard, current: Corpus, strict: bool
 ) -> Memory | None:
-    known = before.memory_of(shard)
-    if known is not None:
-        return known
+    memory = current.memory_of(shard)
+    if memory is not None:
+        return memory
     try:
         if row.folder is None:
             return artifacts.model.form(shard)
@@ -238,7 +260,10 @@ def _memory(
 
 @contextmanager
 def intact(folder: Path) -> Iterator[None]:
-    """Rows that do not fit together are damage; only what reads rows belongs inside, never a caller's model."""
+    """Errors of rows that do not fit together become the error of a damaged store.
+
+    Only what reads rows belongs inside: an error of a caller's model is no damage.
+    """
     try:
         yield
     except (KeyError, IndexError, TypeError, ValueError) as error:
@@ -246,34 +271,34 @@ def intact(folder: Path) -> Iterator[None]:
 
 
 def needs_embedder(folder: Path) -> bool:
-    """Whether the store's vectors were made by a model that its settings cannot make again."""
+    """Whether the store's vectors were made by an embedder that only the caller can make again."""
     meta = Store(folder).meta().get("embedder")
     with intact(folder):
         return meta is not None and meta["config"] is None
 
 
-def _embedder(made_by: Maker | None, given: Embedder | None) -> CheckedEmbedder | None:
-    if made_by is None:
-        if given is not None:
+def _embedder(stored: StoredEmbedder | None, passed: Embedder | None) -> CheckedEmbedder | None:
+    if stored is None:
+        if passed is not None:
             raise StoreError(
                 "The store was made without an embedder (BM25 alone), but one was passed. "
                 "Leave it out, or memorize the documents again with it."
             )
         return None
-    if given is not None:
-        return CheckedEmbedder(given, made_by.fingerprint).verify()
-    if made_by.config is None:
+    if passed is not None:
+        return CheckedEmbedder(passed, stored.fingerprint).verify()
+    if stored.config is None:
         raise StoreError(
-            f"The store's vectors were made by {made_by.fingerprint}, which only you can make again: "
+            f"The store's vectors were made by {stored.fingerprint}, which only you can make again: "
             f"pass the same embedding model to load."
         )
-    return CheckedEmbedder(build_embedder(made_by.config), made_by.fingerprint)
+    return CheckedEmbedder(build_embedder(stored.config), stored.fingerprint)
 
 
-def _memory_model(config: Mapping[str, Any] | None, fingerprint: str, given: MemoryModel | None) -> MemoryModel:
+def _memory_model(config: Mapping[str, Any] | None, fingerprint: str, passed: MemoryModel | None) -> MemoryModel:
     model: MemoryModel
-    if given is not None:
-        model = given
+    if passed is not None:
+        model = passed
     elif config is None:
         raise StoreError(
             f"The store's memory was made by {fingerprint}, which only you can make again: "

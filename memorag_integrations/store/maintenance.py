@@ -1,4 +1,4 @@
-"""A store's care: is it as it was written, what can be made again, what does nothing refer to any more."""
+"""Maintenance of a store: `verify` finds damage, `repair` makes again what can be made, `compact` removes what is unused."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from ..contracts import Embedder, MemoryModel, Progress
 from ..corpus.revise import Reviser
 from ..corpus.splitter import Splitter
 from ..corpus.state import Corpus
+from ..encoders.fingerprint import EmbedderFingerprint
 from ..errors import MemoryModelError, StoreError
 from ..progress import reporting
-from . import load as bundle
 from . import memory_files
+from .load import StoreModels, intact, open_models, restore
 from .records import State
 from .save import StoreArtifacts, corpus_vectors, fingerprint_of, of_weights, row_of
 from .sqlite import FORMAT, FRESH, reading, refused, writing
-from .store import Examination, Store
+from .store import Store
+from .tables import Examination
 
 
 @dataclass(frozen=True)
@@ -39,28 +41,28 @@ class Repair:
 
 
 def verify(folder: str | Path) -> list[str]:
-    """What of a store is not as it was written, a sentence each; nothing where all of it is. Reads every byte.
+    """What of a store is damaged, a sentence for each; an empty list where nothing is. Reads every byte.
 
     Raises:
         StoreError: Where there is no store that this version can read.
     """
     folder = Path(folder)
     with reading(folder) as (database, version):
-        problems = [f"SQLite: {found}." for (found,) in database.execute("PRAGMA integrity_check(20)") if found != "ok"]
+        problems = [f"SQLite: {line}." for (line,) in database.execute("PRAGMA integrity_check(20)") if line != "ok"]
     if version < FORMAT:
         return problems
     try:
-        found = Store(folder).examine()
+        examination = Store(folder).examine()
     except StoreError as error:
         return [*problems, str(error)]
-    state = found.state
-    problems += [f"Document {id[:80]!r} is not as it was written. It cannot be made again." for id in found.lost]
+    state = examination.state
+    problems += [f"Document {id[:80]!r} is not as it was written. It cannot be made again." for id in examination.lost]
     problems += [f"The terms of document {id[:80]!r} are broken. They can be made again." for id in state.broken_terms]
-    if not found.intact:
+    if not examination.intact:
         problems.append("The list of documents, memories and settings is not the one that was written.")
     try:
-        with bundle.intact(folder):
-            lost = _lost_vectors(folder, found)
+        with intact(folder):
+            lost = _lost_vectors(folder, examination)
     except StoreError as error:
         problems.append(str(error))
     else:
@@ -70,11 +72,11 @@ def verify(folder: str | Path) -> list[str]:
             memory_files.check(folder, name)
         except MemoryModelError as error:
             problems.append(str(error))
-    return [*problems, *_broken_weights(folder, found)]
+    return [*problems, *_broken_weights(folder, examination)]
 
 
 def compact(folder: str | Path, *, wait: float = 30.0) -> int:
-    """Drop what no document refers to: vectors, memories, remains of broken-off work. The bytes that were freed.
+    """Remove vectors and memories that no document refers to, and what interrupted work left. The bytes that were freed.
 
     Raises:
         StoreError: Where there is no store, another process writes to it for longer than `wait`, or the disk refuses.
@@ -103,7 +105,7 @@ def repair(
     progress: bool | Progress = True,
     wait: float = 30.0,
 ) -> Repair:
-    """Make again what can be: terms, vectors, memories. What is whole is kept as it is.
+    """Make damaged terms, vectors and memories again. What is intact is kept as it is.
 
     Args:
         folder: The store.
@@ -118,37 +120,37 @@ def repair(
     """
     store = Store(Path(folder), wait)
     with reporting(progress) as report, store.transaction():
-        found = store.examine()
-        if found.lost:
-            _check_loss(store, found, drop)
-        opened = bundle.open_models(store, found.state, embedder, memory)
-        corpus, done = _rebuilt(opened, found, report)
-        _rewrite(opened.artifacts, found.state, corpus)
+        examination = store.examine()
+        if examination.lost:
+            _check_loss(store, examination, drop)
+        models = open_models(store, examination.state, embedder, memory)
+        corpus, done = _rebuilt(models, examination, report)
+        _rewrite(models.artifacts, examination.state, corpus)
     return done
 
 
-def _check_loss(store: Store, found: Examination, drop: bool) -> None:
+def _check_loss(store: Store, examination: Examination, drop: bool) -> None:
     """Raises StoreError where broken documents may not be dropped, or nothing would be left."""
-    of, names = len(found.state.order), ", ".join(repr(id[:80]) for id in found.lost[:5])
-    if len(found.lost) == of:
+    of, names = len(examination.state.order), ", ".join(repr(id[:80]) for id in examination.lost[:5])
+    if len(examination.lost) == of:
         raise StoreError(
             f"None of the {of} documents of the store at {store.folder} is as it was written, so nothing would be left: "
             f"{names}. Restore it from a copy, or memorize the documents again into another folder."
         )
     if not drop:
         raise StoreError(
-            f"{len(found.lost)} documents of the store at {store.folder} are not as they were written, and cannot be made "
+            f"{len(examination.lost)} documents of the store at {store.folder} are not as they were written, and cannot be made "
             f"again: {names}. Restore it from a copy, or drop them (drop=True, `memorag repair --drop`) and add them anew."
         )
 
 
-def _rebuilt(opened: bundle.Opened, found: Examination, progress: Progress) -> tuple[Corpus, Repair]:
-    artifacts = opened.artifacts
-    lost = set(found.lost)
-    order = [id for id in found.state.order if id not in lost]
-    state = replace(found.state, order=order)
-    sound = bundle.restore(artifacts, state, Corpus.empty(artifacts.embedder is not None), strict=False)
-    settings = opened.settings
+def _rebuilt(models: StoreModels, examination: Examination, progress: Progress) -> tuple[Corpus, Repair]:
+    """The corpus of what is intact, with terms, vectors and memories made again, and what that took."""
+    artifacts, settings = models.artifacts, models.settings
+    lost = set(examination.lost)
+    order = [id for id in examination.state.order if id not in lost]
+    state = replace(examination.state, order=order)
+    intact_corpus = restore(artifacts, state, Corpus.empty(artifacts.embedder is not None), strict=False)
     reviser = Reviser(
         Splitter(settings.passage_size),
         artifacts.model,
@@ -158,24 +160,25 @@ def _rebuilt(opened: bundle.Opened, found: Examination, progress: Progress) -> t
         progress,
         None,
     )
-    corpus, change = reviser.revise(sound, list(sound.entries.values()), None)
+    corpus, change = reviser.revise(intact_corpus, list(intact_corpus.entries.values()), None)
     _weigh(artifacts, corpus, progress)
     encoded = 0 if artifacts.embedder is None else artifacts.embedder.encoded
-    return corpus, Repair(tuple(found.lost), len(state.broken_terms), encoded, change.formed)
+    return corpus, Repair(tuple(examination.lost), len(state.broken_terms), encoded, change.formed)
 
 
 def _weigh(artifacts: StoreArtifacts, corpus: Corpus, progress: Progress) -> None:
-    """Make again the lexical weights that are not whole."""
+    """Make again the lexical weights that are lost or broken."""
     embedder = artifacts.embedder
     if embedder is None or embedder.lexical is None:
         return
-    every = [pair for entry in corpus.entries.values() for pair in zip(entry.keys, entry.passages, strict=True)]
-    if missing := {key: passage.text for key, passage in every if key not in embedder.weights}:
+    passages = [pair for entry in corpus.entries.values() for pair in zip(entry.keys, entry.passages, strict=True)]
+    if missing := {key: passage.text for key, passage in passages if key not in embedder.weights}:
         embedder.embed_passages(missing, progress)
         embedder.forget()
 
 
 def _rewrite(artifacts: StoreArtifacts, state: State, corpus: Corpus) -> None:
+    """Replace the store's database by one that holds this corpus."""
     vocabulary, embedder = corpus.index.terms.vocabulary, artifacts.embedder
     rows = {id: row_of(entry, vocabulary) for id, entry in corpus.entries.items()}
     keys = [bytes.fromhex(key) for entry in corpus.entries.values() for key in entry.keys]
@@ -189,28 +192,38 @@ def _rewrite(artifacts: StoreArtifacts, state: State, corpus: Corpus) -> None:
     artifacts.store.rewrite(written, vectors, spaces)
 
 
-def _lost_vectors(folder: Path, found: Examination) -> int:
-    maker = found.state.meta["embedder"]
-    keys = {row.vector for document in found.state.rows.values() for row in document.passages if row.vector is not None}
-    if maker is None or not keys:
+def _lost_vectors(folder: Path, examination: Examination) -> int:
+    """How many vectors that passages refer to are not there, or not as they were written."""
+    stored_embedder = examination.state.meta["embedder"]
+    documents = examination.state.rows.values()
+    keys = {row.vector for document in documents for row in document.passages if row.vector is not None}
+    if stored_embedder is None or not keys:
         return 0
-    store, own = Store(folder), fingerprint_of(maker["fingerprint"])
-    space = store.space(lambda fingerprint: fingerprint_of(fingerprint).same_space(own))
+    store = Store(folder)
+    space = _space_of(store, fingerprint_of(stored_embedder["fingerprint"]))
     return len(keys) if space is None else len(keys) - len(store.vectors(space, sorted(keys)))
 
 
-def _broken_weights(folder: Path, found: Examination) -> list[str]:
+def _broken_weights(folder: Path, examination: Examination) -> list[str]:
+    """What of the lexical weights is damaged, as a sentence."""
     try:
-        with bundle.intact(folder):
-            maker = found.state.meta["embedder"]
-            own = None if maker is None else of_weights(fingerprint_of(maker["fingerprint"]))
+        with intact(folder):
+            stored_embedder = examination.state.meta["embedder"]
+            if stored_embedder is None:
+                return []
+            fingerprint = of_weights(fingerprint_of(stored_embedder["fingerprint"]))
     except StoreError:
-        return []  # settings that are broken are told of where the list of documents is
+        return []  # broken settings are reported with the list of documents
     store = Store(folder)
-    space = None if own is None else store.space(lambda fingerprint: fingerprint_of(fingerprint).same_space(own))
+    space = _space_of(store, fingerprint)
     broken = 0 if space is None else store.broken(space)
-    said = f"The lexical weights of {broken} passages are broken. The embedder can make them again."
-    return [said] if broken else []
+    if not broken:
+        return []
+    return [f"The lexical weights of {broken} passages are broken. The embedder can make them again."]
+
+
+def _space_of(store: Store, fingerprint: EmbedderFingerprint) -> int | None:
+    return store.space(lambda stored: fingerprint_of(stored).same_space(fingerprint))
 
 
 def _size(folder: Path) -> int:

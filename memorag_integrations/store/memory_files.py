@@ -1,7 +1,7 @@
-"""Memories on disk: a folder each, named by its content, whole or not there, and known to be as it was written.
+"""Memories on disk: one folder each, named by content, complete or absent, with the checksum of every file.
 
 DIR/memories/NAME/             what the memory itself saved: safetensors and JSON
-DIR/memories/NAME/files.json   the name, and of each file its size and XXH3
+DIR/memories/NAME/files.json   the name, size and XXH3 of each file, and a checksum of this list ("seal")
 """
 
 from __future__ import annotations
@@ -23,15 +23,19 @@ from .sqlite import MEMORIES, refused, sync
 MANIFEST = "files.json"
 
 _CHUNK = 1 << 24
+"""Bytes that are read at once."""
+
 _ABANDONED = 3600.0
+"""Seconds after which unfinished work that nobody touched is taken to be interrupted."""
 
 
 def folder_of(folder: Path, name: str) -> Path:
+    """The folder of a memory in the store at `folder`."""
     return folder / MEMORIES / name
 
 
 def keep(folder: Path, name: str, save: Callable[[Path], object]) -> None:
-    """Have a memory save itself under its content's name, whole or not at all; one that is there already is left.
+    """Save a memory under the name of its content, completely or not at all. One that is there already is kept.
 
     Raises:
         StoreError: Where the disk refuses.
@@ -53,7 +57,7 @@ def keep(folder: Path, name: str, save: Callable[[Path], object]) -> None:
 
 
 def write_manifest(path: Path, name: str) -> None:
-    """Note the size and hash of every file of a memory, and have it all on the disk."""
+    """Write the size and checksum of every file of a memory beside them, and have all of it on the disk."""
     files = {file.relative_to(path).as_posix(): _hash(file) for file in sorted(path.rglob("*")) if file.is_file()}
     files.pop(MANIFEST, None)
     manifest = {"name": name, "files": files}
@@ -63,7 +67,7 @@ def write_manifest(path: Path, name: str) -> None:
 
 
 def check(folder: Path, name: str) -> Path:
-    """The folder of a memory, if every file in it is as it was written.
+    """The folder of a memory, after a check that every file in it is as it was written.
 
     Raises:
         MemoryModelError: Otherwise; the message names the file.
@@ -71,11 +75,11 @@ def check(folder: Path, name: str) -> Path:
     path = folder_of(folder, name)
     try:
         manifest: Any = json.loads((path / MANIFEST).read_text("utf-8"))
-        own = {"name": name, "files": manifest["files"]}
-        if manifest["seal"] != _checksum(own):
+        expected = {"name": name, "files": manifest["files"]}
+        if manifest["seal"] != _checksum(expected):
             raise ValueError(f"{MANIFEST} is not as it was written")
-        for file, expected in own["files"].items():
-            if _hash(path / file) != expected:
+        for file, size_and_hash in expected["files"].items():
+            if _hash(path / file) != size_and_hash:
                 raise ValueError(f"{file} is not as it was written")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise MemoryModelError(
@@ -91,7 +95,7 @@ def drop(folder: Path, name: str) -> None:
 
 
 def drop_all_but(folder: Path, names: Iterable[str]) -> None:
-    """Remove the memories of other names, and what was left unfinished."""
+    """Remove the memories with other names, and what interrupted work left unfinished."""
     kept = set(names)
     for orphan in (folder / MEMORIES).glob("*"):
         if orphan.name not in kept and (not orphan.name.startswith(".") or abandoned(orphan)):
@@ -99,9 +103,9 @@ def drop_all_but(folder: Path, names: Iterable[str]) -> None:
 
 
 def abandoned(path: Path) -> bool:
-    """Whether unfinished work has not been touched for so long that nobody can be at it any more.
+    """Whether unfinished work has not been touched for so long that it must have been interrupted.
 
-    What is of a later time than now may be under way: a clock went backwards.
+    A time in the future means that a clock was set back; then the work may still be going on.
     """
     try:
         return time.time() - path.stat().st_mtime > _ABANDONED
@@ -110,6 +114,7 @@ def abandoned(path: Path) -> bool:
 
 
 def _hash(path: Path) -> list[Any]:
+    """Size in bytes and XXH3 of a file."""
     digest = xxhash.xxh3_128()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):

@@ -18,7 +18,10 @@ Value = str | bytes | int | float | None
 
 
 class PassageRow(NamedTuple):
-    """A passage: its text only where it is no slice of the document's; JSON, or None for the document's metadata."""
+    """A passage.
+
+    Its text is stored only where it is not `document.text[start:stop]`, its metadata only where it is not the document's.
+    """
 
     id: str
     start: int | None
@@ -32,7 +35,7 @@ class PassageRow(NamedTuple):
 
 
 class ShardRow(NamedTuple):
-    """What a memory was formed over: ids of documents as JSON, the hash of their texts, the memory's folder if any."""
+    """A shard: ids of its documents as JSON, the hash of their texts, the name of its memory's folder if it has one."""
 
     documents: str
     content: str
@@ -41,10 +44,10 @@ class ShardRow(NamedTuple):
 
 @dataclass(frozen=True)
 class DocumentRow:
-    """A document and all that hangs on it.
+    """A document and its passages.
 
     Args:
-        vocabulary: Its terms, one a line; passages name them by number (uint16, or uint32 where there are more).
+        vocabulary: Its terms, one a line. Passages name them by number (uint16, or uint32 above 65,536 terms).
     """
 
     id: str
@@ -58,13 +61,13 @@ class DocumentRow:
 
     @cached_property
     def checksum(self) -> bytes:
-        """Of what was given to us: it cannot be made again."""
-        own = (self.id, self.text, self.metadata, self.host, self.language, self.cut)
-        return checksum(own, *((*row[:7], row.vector) for row in self.passages))
+        """Checksum of what the user gave us; that cannot be made again."""
+        fields = (self.id, self.text, self.metadata, self.host, self.language, self.cut)
+        return checksum(fields, *((*row[:7], row.vector) for row in self.passages))
 
     @cached_property
     def terms_checksum(self) -> bytes:
-        """Of what is worked out from it."""
+        """Checksum of the terms, which can be made again from the text."""
         return checksum((self.vocabulary,), *((row.terms,) for row in self.passages))
 
 
@@ -73,11 +76,11 @@ class State:
     """One state of a store.
 
     Args:
-        generation: Counts the changes.
+        generation: Number of changes so far.
         meta: Settings and fingerprints.
         order: Ids of all documents, in their order.
-        rows: Of the documents asked for.
-        shards: What its memories were formed over.
+        rows: The documents that were read, by id.
+        shards: The shards that memories were formed over.
         broken_terms: Ids of documents whose terms are not as they were written.
         checksummed: Whether the files of its memories have checksums; those of format 1 have none.
     """
@@ -92,7 +95,7 @@ class State:
 
 
 def checksum(*groups: Iterable[Value]) -> bytes:
-    """XXH3 (128 bits) of values with their types and lengths: against accidents, not against intent."""
+    """XXH3 (128 bits) of values with their types and lengths. It reveals accidents, not forgery."""
     digest = xxhash.xxh3_128()
     for group in groups:
         for value in group:
@@ -109,21 +112,25 @@ def _bytes(value: Value) -> bytes:
 
 
 def pack_terms(passages: Sequence[NDArray[np.uint32]], term: Callable[[int], str]) -> tuple[str, list[bytes]]:
-    """A document's own vocabulary, and its passages' terms as numbers in that.
+    """The vocabulary of one document, one term a line, and the terms of its passages as numbers in it.
 
     Args:
-        passages: Term numbers of each passage, in a vocabulary that is larger.
-        term: The term of a number in that.
+        passages: Term numbers of each passage, in the corpus's vocabulary.
+        term: The term with a number in that vocabulary.
     """
-    every = np.concatenate(passages) if len(passages) else np.zeros(0, np.uint32)
-    found, local = np.unique(every, return_inverse=True)
+    numbers = np.concatenate(passages) if len(passages) else np.zeros(0, np.uint32)
+    unique, places = np.unique(numbers, return_inverse=True)
     ends = np.cumsum([len(row) for row in passages])
-    blobs = [part.tobytes() for part in np.split(local.astype(_width(len(found))), ends[:-1])]
-    return "\n".join(term(int(number)) for number in found), blobs
+    blobs = [part.tobytes() for part in np.split(places.astype(_width(len(unique))), ends[:-1])]
+    return "\n".join(term(int(number)) for number in unique), blobs
 
 
 def unpack_terms(row: DocumentRow, number: Callable[[Sequence[str]], NDArray[np.uint32]]) -> list[NDArray[np.uint32]]:
-    """The terms of each passage of a document, in the vocabulary that `number` speaks for.
+    """The terms of each passage of a document, as numbers of the corpus's vocabulary.
+
+    Args:
+        row: The document.
+        number: The numbers of terms in that vocabulary.
 
     Raises:
         ValueError, IndexError: For numbers beyond the document's vocabulary.

@@ -1,9 +1,10 @@
-"""A corpus and its settings to a store's rows, and finished work kept there while a change is under way."""
+"""Save: a corpus and its settings become a store's rows. While a change is under way, finished work is kept there."""
 
 from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -58,14 +59,20 @@ class Settings:
 
 @dataclass(frozen=True)
 class StoreArtifacts(ArtifactCache):
-    """A store as the place where finished work is kept while a change is under way."""
+    """A store that keeps finished work while a change is under way.
+
+    Args:
+        store: The store.
+        model: The memory model, by whose fingerprint memories are named.
+        embedder: The embedder, by whose fingerprint vectors are kept; None for BM25 alone.
+    """
 
     store: Store
     model: MemoryModel
     embedder: CheckedEmbedder | None
 
     def vectors(self, keys: Sequence[str]) -> dict[str, Floats]:
-        """Those of these vectors that the store has; the embedder gets the lexical weights that lie beside them."""
+        """Those of these vectors that the store has. The embedder is given the lexical weights stored beside them."""
         if self.embedder is None or not keys:
             return {}
         if self.embedder.lexical is not None:
@@ -75,40 +82,44 @@ class StoreArtifacts(ArtifactCache):
 
     def keep_vectors(self, vectors: Mapping[str, Floats]) -> None:
         if self.embedder is not None:
-            self.weights_space(vectors)  # first: vectors that are there are not encoded again, for their weights either
+            self.weights_space(
+                vectors
+            )  # first: a text whose vector is stored is not read again, not for its weights either
             self.space(vectors)
 
     def keep_late(self, weights: Mapping[str, LexicalWeights]) -> None:
-        """Keep lexical weights that a query had to have read, if the store can be written to now."""
+        """Keep lexical weights that were computed during a query, if the store can be written to at once."""
         try:
             replace(self, store=replace(self.store, wait=0.0)).weights_space(weights)
         except StoreError as error:
             logger.info("Lexical weights are not kept in %s: %s", self.store.folder, error)
 
     def space(self, vectors: Mapping[str, Floats]) -> int:
-        """The number of the embedder's space in the store, with these vectors in it."""
+        """Write vectors into the embedder's space of the store; the number of the space."""
         assert self.embedder is not None
         stored = {bytes.fromhex(key): vector.astype("<f4").tobytes() for key, vector in vectors.items()}
         return self.store.keep_vectors(asdict(self.embedder.fingerprint), self._same, stored)
 
     def weights_space(self, keys: Iterable[str]) -> int | None:
-        """The number of the lexical weights' space, with those of these texts in it that the embedder has; None where it
-        has none at all."""
+        """Write the lexical weights that the embedder has of these texts; the number of their space.
+
+        None for an embedder without lexical weights.
+        """
         assert self.embedder is not None
         if self.embedder.lexical is None:
             return None
-        known = {
-            bytes.fromhex(key): pack_weights(self.embedder.weights[key]) for key in keys if key in self.embedder.weights
-        }
-        return self.store.keep_vectors(asdict(of_weights(self.embedder.fingerprint)), self._same_weights, known)
+        weights = self.embedder.weights
+        packed = {bytes.fromhex(key): pack_weights(weights[key]) for key in keys if key in weights}
+        return self.store.keep_vectors(asdict(of_weights(self.embedder.fingerprint)), self._same_weights, packed)
 
     def packed_weights(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Those of these lexical weights that the embedder has."""
+        """Those of these lexical weights that the embedder has, as the store keeps them."""
         assert self.embedder is not None
-        known = self.embedder.weights
-        return {key: pack_weights(known[key.hex()]) for key in keys if key.hex() in known}
+        weights = self.embedder.weights
+        return {key: pack_weights(weights[key.hex()]) for key in keys if key.hex() in weights}
 
     def memory(self, shard: Shard) -> Memory | None:
+        """The memory of this shard in the store; None where there is none that can be used."""
         name = memory_name(self.model, shard)
         if not memory_files.folder_of(self.store.folder, name).is_dir():
             return None
@@ -124,16 +135,16 @@ class StoreArtifacts(ArtifactCache):
             memory_files.keep(self.store.folder, memory_name(self.model, shard), memory.save)
 
     def spaces(self, corpus: Corpus) -> dict[int, Callable[[Sequence[bytes]], Mapping[bytes, bytes]]]:
-        """For each space that the corpus writes into, what gives its vectors."""
+        """For each space that the corpus has vectors in, a function that gives those of some keys."""
         if self.embedder is None:
             return {}
-        given: dict[int, Callable[[Sequence[bytes]], Mapping[bytes, bytes]]] = {self.space({}): corpus_vectors(corpus)}
-        if (weights := self.weights_space([])) is not None:
-            given[weights] = self.packed_weights
-        return given
+        spaces: dict[int, Callable[[Sequence[bytes]], Mapping[bytes, bytes]]] = {self.space({}): corpus_vectors(corpus)}
+        if (weights_space := self.weights_space([])) is not None:
+            spaces[weights_space] = self.packed_weights
+        return spaces
 
     def shards(self, corpus: Corpus) -> list[ShardRow]:
-        """The rows of a corpus's shards, their memories kept."""
+        """The rows of a corpus's shards. Their memories are written first, where they are not there."""
         rows = []
         for shard, memory in zip(corpus.shards, corpus.memories, strict=True):
             self.keep_memory(shard, memory)
@@ -147,8 +158,8 @@ class StoreArtifacts(ArtifactCache):
         space = self.store.space(self._same_weights)
         if space is not None and keys:
             stored = self.store.vectors(space, [bytes.fromhex(key) for key in dict.fromkeys(keys)])
-            found = {key.hex(): unpack_weights(packed) for key, packed in stored.items()}
-            self.embedder.weights.update({key: weights for key, weights in found.items() if weights is not None})
+            unpacked = {key.hex(): unpack_weights(packed) for key, packed in stored.items()}
+            self.embedder.weights.update({key: weights for key, weights in unpacked.items() if weights is not None})
 
     def _same(self, fingerprint: Mapping[str, Any]) -> bool:
         return self.embedder is not None and fingerprint_of(fingerprint).same_space(self.embedder.fingerprint)
@@ -159,64 +170,76 @@ class StoreArtifacts(ArtifactCache):
 
 
 def commit(artifacts: StoreArtifacts, corpus: Corpus, settings: Settings, expected: int | None) -> int | None:
-    """Make `corpus` the state of the store; memories and vectors that it lacks first. See `Store.commit`."""
+    """Make `corpus` the state of the store, after the memories and vectors that the store lacks. See `Store.commit`."""
     store, model, embedder = artifacts.store, artifacts.model, artifacts.embedder
-    artifacts.shards(corpus)  # before the transaction, which is short then
+    artifacts.shards(corpus)  # before the transaction, to keep that short
     vocabulary = corpus.index.terms.vocabulary
     return store.commit(
         describe(settings, model, embedder),
         checksums_of(corpus),
         lambda id: row_of(corpus.entries[id], vocabulary),
-        lambda: artifacts.shards(corpus),  # again, should another process have cleared them up
+        lambda: artifacts.shards(corpus),  # again: another process may have removed memories meanwhile
         expected=expected,
         vectors=artifacts.spaces(corpus),
     )
 
 
 def corpus_vectors(corpus: Corpus) -> Callable[[Sequence[bytes]], dict[bytes, bytes]]:
-    """What gives those of a corpus's vectors that it is asked for, as a store keeps them."""
+    """A function that gives those of a corpus's vectors that have these keys, as a store keeps them."""
 
-    def given(keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        found = corpus.index.vectors_of([key.hex() for key in keys])
-        return {bytes.fromhex(key): vector.astype("<f4").tobytes() for key, vector in found.items()}
+    def vectors_of(keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        vectors = corpus.index.vectors_of([key.hex() for key in keys])
+        return {bytes.fromhex(key): vector.astype("<f4").tobytes() for key, vector in vectors.items()}
 
-    return given
+    return vectors_of
 
 
 def describe(settings: Settings, model: MemoryModel, embedder: CheckedEmbedder | None) -> dict[str, Any]:
-    """What a store notes beside the corpus."""
-    made_by = None
+    """Settings and fingerprints, as a store keeps them beside the corpus."""
+    stored_embedder = None
     if embedder is not None:
-        made_by = {"config": embedder.embedder.config, "fingerprint": asdict(embedder.fingerprint)}
+        stored_embedder = {"config": embedder.embedder.config, "fingerprint": asdict(embedder.fingerprint)}
     return {
         "settings": asdict(settings),
         "memory": {"config": model.config, "fingerprint": model.fingerprint},
-        "embedder": made_by,
+        "embedder": stored_embedder,
         "made": {"by": f"memorag-integrations {_version()}", "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())},
     }
 
 
 _checksums: WeakKeyDictionary[IndexedDocument, bytes] = WeakKeyDictionary()
+_checksums_lock = threading.Lock()
 
 
 def checksums_of(corpus: Corpus) -> dict[str, bytes]:
-    """The checksum of each document, by which a store knows whether it has it; worked out once for each."""
+    """The checksum of each document, by which a store tells whether it has it; computed once a document."""
     vocabulary = corpus.index.terms.vocabulary
-    for entry in corpus.entries.values():
-        if entry not in _checksums:
-            _checksums[entry] = row_of(entry, vocabulary).checksum
-    return {id: _checksums[entry] for id, entry in corpus.entries.items()}
+    checksums = {}
+    for id, entry in corpus.entries.items():
+        with _checksums_lock:
+            checksum = _checksums.get(entry)
+        if checksum is None:
+            checksum = row_of(entry, vocabulary).checksum
+            remember_checksum(entry, checksum)
+        checksums[id] = checksum
+    return checksums
 
 
 def remember_checksum(entry: IndexedDocument, checksum: bytes) -> None:
-    """The checksum that an entry was stored with."""
-    _checksums[entry] = checksum
+    """Note the checksum that a document was stored with."""
+    with _checksums_lock:
+        _checksums[entry] = checksum
 
 
 def row_of(entry: IndexedDocument, vocabulary: Vocabulary) -> DocumentRow:
-    """An entry as the store keeps it."""
+    """A document as the store keeps it.
+
+    Args:
+        entry: The document.
+        vocabulary: The one that its terms are numbered by.
+    """
     document = entry.document
-    own, blobs = pack_terms(entry.terms, vocabulary.term)
+    terms, blobs = pack_terms(entry.terms, vocabulary.term)
     return DocumentRow(
         document.id,
         document.text,
@@ -224,7 +247,7 @@ def row_of(entry: IndexedDocument, vocabulary: Vocabulary) -> DocumentRow:
         to_json(document.host),
         entry.language,
         entry.cut,
-        own,
+        terms,
         [
             _passage_row(passage, document, blob, None if key is None else bytes.fromhex(key))
             for passage, blob, key in zip(entry.passages, blobs, entry.keys or repeat(None), strict=False)
@@ -233,13 +256,13 @@ def row_of(entry: IndexedDocument, vocabulary: Vocabulary) -> DocumentRow:
 
 
 def _passage_row(passage: Passage, document: Document, terms: bytes, key: bytes | None) -> PassageRow:
-    cut = passage.start is not None and document.text[passage.start : passage.end] == passage.text
+    is_slice = passage.start is not None and document.text[passage.start : passage.end] == passage.text
     return PassageRow(
         passage.id,
         passage.start,
         passage.end,
         passage.centre,
-        None if cut else passage.text,
+        None if is_slice else passage.text,
         None if passage.metadata is document.metadata else to_json(passage.metadata),
         to_json(passage.host),
         terms,
@@ -249,25 +272,27 @@ def _passage_row(passage: Passage, document: Document, terms: bytes, key: bytes 
 
 def read_vectors(store: Store, space: int, keys: Sequence[str], dimension: int) -> dict[str, Floats]:
     """Those of these vectors that the store has, and that are unit vectors of this dimension."""
-    found = {}
+    vectors = {}
     for key, blob in store.vectors(space, [bytes.fromhex(key) for key in dict.fromkeys(keys)]).items():
         if len(blob) == 4 * dimension:
             vector = np.frombuffer(blob, dtype="<f4")
             if abs(float(np.linalg.norm(vector)) - 1) < 1e-3:
-                found[key.hex()] = vector
-    return found
+                vectors[key.hex()] = vector
+    return vectors
 
 
 def memory_name(model: MemoryModel, shard: Shard) -> str:
+    """The name of a memory's folder: a hash of the model's fingerprint and the shard's texts."""
     return text_hash(model.fingerprint, shard.content_hash)[:40]
 
 
 def of_weights(fingerprint: EmbedderFingerprint) -> EmbedderFingerprint:
-    """The space of an embedder's lexical weights: without dimensions, so that no vectors' space is the same."""
+    """The fingerprint of an embedder's lexical weights. Its dimension is 0, so it never equals that of vectors."""
     return replace(fingerprint, name=f"{fingerprint.name} lexical weights", dimension=0)
 
 
 def fingerprint_of(stored: Mapping[str, Any]) -> EmbedderFingerprint:
+    """The fingerprint that a store keeps as JSON."""
     return EmbedderFingerprint(stored["name"], stored["dimension"], tuple(stored["probe"]))
 
 

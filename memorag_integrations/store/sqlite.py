@@ -1,13 +1,15 @@
-"""The store's SQLite file: opened, checked, locked; whatever SQLite says comes out as an error of ours.
+"""The store's SQLite file: opening, checking, locking. Every error of SQLite becomes a `StoreError`.
 
 memorag.sqlite3                application id "MRAG", user version = FORMAT
   meta(key, value)             settings, fingerprints, and "state": generation, digest of all that follows: JSON
-  documents(…)                 number, place in the order, id, text, metadata, host, language, what cut it, its terms, seals
-  passages(…)                  by document and place: id, range, text where it is no slice, metadata, host, terms, vector
-  vectors(space, key, …)       float32, little-endian, by space and SHA-256 of the passage's text, with a seal each
-  spaces(number, fingerprint)  of the embedders the vectors are from; with 0 dimensions they are its lexical weights:
-                               numbers of tokens, uint32, then what each weighs, float32
+  documents(…)                 number, place in the order, id, text, metadata, host, language, what cut it, its terms, checksums
+  passages(…)                  by document and place: id, range, text unless it is a slice, metadata, host, terms, vector
+  vectors(space, key, …)       float32, little-endian, by space and SHA-256 of the passage's text, with a checksum each
+  spaces(number, fingerprint)  embedders of the vectors; a fingerprint of 0 dimensions stands for lexical weights: numbers
+                               of tokens, uint32, then the weight of each, float32
   shards(…)                    documents of each memory, hash of their texts, the memory's folder if it has one
+
+The columns `seal` and `terms_seal` hold checksums.
 """
 
 from __future__ import annotations
@@ -20,21 +22,21 @@ from pathlib import Path
 from uuid import uuid4
 
 from ..errors import MemoRAGError, StoreError
-from . import original_memorag as original_store
+from . import original_memorag
 
 FORMAT = 2
 APPLICATION_ID = int.from_bytes(b"MRAG", "big")
 DATABASE = "memorag.sqlite3"
 MEMORIES = "memories"
-"""The folder beside it with what memories keep for themselves."""
+"""The folder beside the database with the files of memories."""
 FRESH = f".{DATABASE}."
-"""How files begin that are being written and will take the database's name; a stop may leave one behind."""
+"""Prefix of databases that are being written and will be renamed to `DATABASE`. A stop may leave one behind."""
 
 READ_WAIT = 60.0
-"""Seconds a reader waits for a writer's commit, and a commit for the readers, before it is an error."""
+"""Seconds that a reader waits for a writer's commit, and a commit for the readers; then it is an error."""
 
 _SMALLEST = 512
-"""Bytes of SQLite's smallest page: a shorter file holds no database, though SQLite opens it as an empty one."""
+"""Bytes of SQLite's smallest page. SQLite opens a shorter file as an empty database, but it is a damaged one."""
 
 SCHEMA = (
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -54,13 +56,13 @@ SCHEMA = (
 
 
 def exists(folder: Path) -> bool:
-    """Whether there is a store's database in this folder."""
+    """Whether this folder has a store's database."""
     return (folder / DATABASE).is_file()
 
 
 @contextmanager
 def reading(folder: Path) -> Iterator[tuple[sqlite3.Connection, int]]:
-    """One state of the database, however others write meanwhile, and the format it has.
+    """A connection that sees one state of the database, whatever others write meanwhile, and the format.
 
     Raises:
         StoreError: Where there is no store, it is damaged, or its format is newer than `FORMAT`.
@@ -73,7 +75,7 @@ def reading(folder: Path) -> Iterator[tuple[sqlite3.Connection, int]]:
 
 @contextmanager
 def writing(folder: Path, wait: float) -> Iterator[tuple[sqlite3.Connection, int]]:
-    """A transaction that nobody else's overlaps, and the format of what it changes; any exception takes it back.
+    """A transaction that no other overlaps, and the format of the database. Any exception rolls it back.
 
     Args:
         wait: Seconds to wait for another writer; 0 for none.
@@ -86,7 +88,7 @@ def writing(folder: Path, wait: float) -> Iterator[tuple[sqlite3.Connection, int
         if not os.access(folder, os.W_OK) or not os.access(path, os.W_OK):
             raise StoreError(f"The store at {folder} cannot be written to. Change its permissions, or copy it.")
         with damage(folder), closing(_opened(path)) as database:
-            opened = os.stat(path).st_ino
+            inode = os.stat(path).st_ino
             database.execute(f"PRAGMA busy_timeout={int(1000 * wait)}")
             try:
                 database.execute("BEGIN IMMEDIATE")
@@ -97,8 +99,8 @@ def writing(folder: Path, wait: float) -> Iterator[tuple[sqlite3.Connection, int
                         f"wait longer (wait=seconds)."
                     ) from error
                 raise
-            if _present(folder) != path or os.stat(path).st_ino != opened:
-                continue  # the file was replaced by one of a newer format while this waited
+            if _present(folder) != path or os.stat(path).st_ino != inode:
+                continue  # while this waited, another process replaced the file by one of a newer format
             database.execute(f"PRAGMA busy_timeout={int(1000 * READ_WAIT)}")
             version = _format(folder, path, database)
             with refused(folder):
@@ -109,7 +111,7 @@ def writing(folder: Path, wait: float) -> Iterator[tuple[sqlite3.Connection, int
 
 
 def create(folder: Path) -> None:
-    """A database without documents in a folder that has none; one that comes to be there meanwhile is left.
+    """Make an empty database in a folder that has none. One that another process makes meanwhile is kept.
 
     Raises:
         StoreError: Where the disk refuses.
@@ -120,7 +122,7 @@ def create(folder: Path) -> None:
 
 @contextmanager
 def fresh(folder: Path) -> Iterator[Path]:
-    """A new database beside the one there is, whole and on the disk when the block begins; gone when it ends."""
+    """An empty database beside the present one, already on the disk; it is removed when the block ends."""
     path = folder / f"{FRESH}{uuid4().hex}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -142,7 +144,7 @@ def fresh(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def damage(folder: Path) -> Iterator[None]:
-    """What cannot be read, or does not fit together, is damage."""
+    """Errors of reading, and of rows that do not fit together, become the error of a damaged store."""
     try:
         yield
     except MemoRAGError:
@@ -162,7 +164,7 @@ def damage(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def refused(folder: Path) -> Iterator[None]:
-    """What the disk refuses to write."""
+    """Errors of writing become a `StoreError`."""
     try:
         yield
     except (sqlite3.Error, OSError) as error:
@@ -173,12 +175,12 @@ def refused(folder: Path) -> Iterator[None]:
 
 
 def missing_database(folder: Path) -> StoreError | None:
-    """Why a folder with a store's remains but no database is no place for a new one; None where it is not one."""
-    left = [name for name in (MEMORIES, f"{DATABASE}-journal") if (folder / name).exists()]
-    if exists(folder) or not left:
+    """The error for a folder that has a store's other files but not its database; None for any other folder."""
+    remains = [name for name in (MEMORIES, f"{DATABASE}-journal") if (folder / name).exists()]
+    if exists(folder) or not remains:
         return None
     return StoreError(
-        f"The store at {folder} has lost its {DATABASE}; found {' and '.join(left)} alone. The documents were in it, so "
+        f"The store at {folder} has lost its {DATABASE}; found {' and '.join(remains)} alone. The documents were in it, so "
         f"nothing can be made again from the rest, and nothing was changed. Restore the file from a copy, or memorize the "
         f"documents again into another folder."
     )
@@ -192,7 +194,7 @@ def damaged(folder: Path, why: object) -> StoreError:
 
 
 def sync(path: Path) -> None:
-    """What was written to a file or folder is on the disk."""
+    """Have what was written to a file or folder on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -201,9 +203,10 @@ def sync(path: Path) -> None:
 
 
 def _present(folder: Path) -> Path:
+    """The database of a store; raises StoreError where there is none, or it cannot be read."""
     path = folder / DATABASE
     try:
-        found = sorted(entry.name for entry in folder.iterdir())[:5] if folder.is_dir() else []
+        names = sorted(entry.name for entry in folder.iterdir())[:5] if folder.is_dir() else []
         readable = not path.is_file() or os.access(path, os.R_OK)
     except PermissionError:
         readable = False
@@ -211,22 +214,22 @@ def _present(folder: Path) -> Path:
         raise StoreError(
             f"The store at {folder} cannot be read. Check the permissions of the folder and what is in it."
         )
-    if not path.is_file() and (theirs := original_store.refusal(folder)):
-        raise theirs
+    if not path.is_file() and (refusal := original_memorag.refusal(folder)):
+        raise refusal
     if not folder.is_dir():
         raise StoreError(f"Expected a store folder at {folder}, found {'a file' if folder.exists() else 'nothing'}.")
-    if not path.is_file() and (gone := missing_database(folder)):
-        raise gone
+    if not path.is_file() and (error := missing_database(folder)):
+        raise error
     if not path.is_file():
         raise StoreError(
-            f"Expected a store at {folder}, with {DATABASE} in it; found {', '.join(found) or 'an empty folder'}. "
+            f"Expected a store at {folder}, with {DATABASE} in it; found {', '.join(names) or 'an empty folder'}. "
             f"Make one with memorize(documents, save_dir=…) or `memorag memorize PATH --store {folder}`."
         )
     return path
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    """A connection that takes a broken-off write back where it may write, and only reads where it may not."""
+    """A connection. It rolls an interrupted write back where it may write, and only reads where it may not."""
     writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
     journal = path.with_name(f"{path.name}-journal")
     if not writable and journal.is_file() and journal.stat().st_size:
@@ -245,6 +248,7 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 
 def _format(folder: Path, path: Path, database: sqlite3.Connection) -> int:
+    """The format of a database; raises where it is no store of ours, or its format is newer."""
     owner = database.execute("PRAGMA application_id").fetchone()[0]
     version = int(database.execute("PRAGMA user_version").fetchone()[0])
     if owner != APPLICATION_ID:
@@ -254,7 +258,7 @@ def _format(folder: Path, path: Path, database: sqlite3.Connection) -> int:
             f"The store at {folder} has format {version}; this version reads up to {FORMAT}. "
             f"Upgrade memorag-integrations to open it."
         )
-    found = {sql for (sql,) in database.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
-    if version == FORMAT and found != set(SCHEMA):
+    schema = {sql for (sql,) in database.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
+    if version == FORMAT and schema != set(SCHEMA):
         raise sqlite3.DatabaseError("its tables are not those of a store")
     return version

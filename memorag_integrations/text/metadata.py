@@ -70,12 +70,17 @@ def encode_metadata(metadata: Mapping[str, Any], owner: str) -> dict[str, Any]:
 
     Raises:
         InputError: For a value of a type that is not in the table above, with the key that holds it; for a value that holds
-            itself; for what is no mapping.
+            itself; for a key that is no text; for what is no mapping.
     """
     if not isinstance(metadata, Mapping):
         raise InputError(f"The metadata of {owner} must be a mapping, found {type(metadata).__name__}.")
     items = []
     for key, value in metadata.items():
+        if not isinstance(key, str):
+            raise InputError(
+                f"The keys of the metadata of {owner} must be text, found {key!r}, which is a {type(key).__name__}. Convert "
+                f"it first, for example with str(...)."
+            )
         try:
             items.append((key, _encoded(key, ""), _encoded(value, "")))
         except _NoForm as error:

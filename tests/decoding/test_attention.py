@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from memorag_integrations.decoding import attention
 from memorag_integrations.decoding import onednn as matmul
-from memorag_integrations.decoding.attention import Part, attend, attention_in_parts
+from memorag_integrations.decoding.attention import KVPart, attend, attention_in_parts
 from memorag_integrations.decoding.cache import GrowingCache
 
 
@@ -57,7 +57,7 @@ def test_parts_merge_to_the_whole(lengths: list[int], count: int) -> None:
         if i % 2:
             mask[:, span] = True
         added = torch.zeros(count, length).masked_fill_(~mask[:, span], float("-inf"))
-        parts.append(Part(keys[:, :, span], values[:, :, span], None if i % 2 else added))
+        parts.append(KVPart(keys[:, :, span], values[:, :, span], None if i % 2 else added))
         at += length
     torch.testing.assert_close(attend(query, parts), dense(query, keys, values, mask), atol=2e-5, rtol=1e-4)
 

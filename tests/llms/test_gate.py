@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -15,12 +16,6 @@ from memorag_integrations.llms.gate import PromptGate
 from memorag_integrations.llms.scheduling import aask, ask
 
 from ..scripted import ScriptedLLM
-
-
-def asked(way, llm, chains, gate, cancel=None):
-    if way == "sync":
-        return ask(llm, chains, max_tokens=None, gate=gate, cancel=cancel)
-    return asyncio.run(aask(llm, chains, max_tokens=None, gate=gate, cancel=cancel))
 
 
 def free(gate: PromptGate) -> int:
@@ -167,6 +162,13 @@ class Counting(ScriptedLLM):
         return prompt
 
 
+def send(way: str, llm: ScriptedLLM, chains: list[list[str]], **how: Any) -> None:
+    if way == "sync":
+        ask(llm, chains, max_tokens=None, **how)
+    else:
+        asyncio.run(aask(llm, chains, max_tokens=None, **how))
+
+
 CHAINS = [[f"{chain} {step}" for step in range(3)] for chain in range(6)]
 
 
@@ -204,7 +206,7 @@ def test_a_failed_call_sends_nothing_that_was_waiting(limit: int, way: str) -> N
         gate, llm = PromptGate(limit), Counting(seconds=0.001)
         chains = [["fail"], *([f"later {i}"] for i in range(20))]
         with pytest.raises(LLMError, match="went away"):
-            asked(way, llm, chains, gate)
+            send(way, llm, chains, gate=gate)
         sent = len(llm.prompts)
         assert sent < 2 * limit, "those sent with the one that failed, and those they made room for before"
         time.sleep(0.01)
@@ -219,7 +221,7 @@ def test_a_cancelled_call_sends_nothing_that_was_waiting(way: str) -> None:
     with gate.held(2):  # another call has all slots
         threading.Timer(0.05, cancel.set).start()
         with pytest.raises(Cancelled):
-            asked(way, llm, chains, gate, cancel)
+            send(way, llm, chains, gate=gate, cancel=cancel)
     time.sleep(0.05)
     assert not llm.prompts
     assert free(gate) == 2

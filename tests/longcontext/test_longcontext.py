@@ -23,8 +23,7 @@ from memorag_integrations.documents import Document, Shard
 from memorag_integrations.engine import MemoRAG
 from memorag_integrations.errors import InputError, MemoryModelError
 from memorag_integrations.memories.beacon import BeaconMemory
-from memorag_integrations.memories.longcontext import LongContextMemory
-from memorag_integrations.memories.longcontext_formed import FormedLongContextMemory
+from memorag_integrations.memories.longcontext import FormedLongContextMemory, LongContextMemory
 from tests.beacon.test_branching import CountBytes
 from tests.beacon.tiny import add_tokenizer
 from tests.memories.test_memories import BRIEF

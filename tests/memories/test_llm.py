@@ -16,7 +16,7 @@ from memorag_integrations.documents import Document, Shard
 from memorag_integrations.engine import MemoRAG
 from memorag_integrations.errors import Cancelled, InputError, LLMError
 from memorag_integrations.memories.llm import LLMMemory
-from memorag_integrations.memories.prompt_memory import AskedMemory
+from memorag_integrations.memories.prompt_memory import PromptMemory
 from memorag_integrations.prompts import fence, prompts_for
 
 from ..scripted import ScriptedLLM, common, instructions_of, text_of
@@ -395,9 +395,9 @@ def test_the_meter_adds_up_every_call() -> None:
 async def test_prompts_are_written_and_clues_placed_off_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     ran_on: list[threading.Thread] = []
     for name in ("chains", "_recalls"):
-        real = getattr(AskedMemory, name)
+        real = getattr(PromptMemory, name)
         monkeypatch.setattr(
-            AskedMemory, name, lambda *given, real=real: ran_on.append(threading.current_thread()) or real(*given)
+            PromptMemory, name, lambda *given, real=real: ran_on.append(threading.current_thread()) or real(*given)
         )
     memory = LLMMemory(ScriptedLLM(FINE)).form(shard(TEXT))
     assert (await memory.arecall(["How much?"], scores=[]))[0].clues

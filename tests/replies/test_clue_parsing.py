@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.clue_parser import SCRIPTS, STYLES
-from memorag_integrations.replies.clue_parsing import is_refusal, parse_list, parse_reply, strip_thoughts
+from memorag_integrations.replies.clue_parsing import parse_list, parse_reply
+from memorag_integrations.replies.single_clue import is_refusal
+from memorag_integrations.replies.wrapping import strip_thoughts
 
 
 @pytest.mark.parametrize("style", STYLES)

@@ -26,11 +26,12 @@ STORES = Path(__file__).parents[1] / "stores" / "format2"
 ANSWERS = json.loads((STORES / "answers.json").read_text("utf-8"))
 REPLY = json.dumps(
     {
-        "spans": ["the gauge had frozen", "The bakery opens at six"],
-        "questions": ["Who keeps the lamp?"],
-        "answer": "The keeper lit the lamp. The mill was carried away.",
+        "spans": ["The gauge had frozen", "the lower mill was carried away"],
+        "questions": [],
+        "answer": "The flood of 1987 came at night. The gauge had frozen, the alarm stayed silent",
     }
 )
+"""Word for word as in the texts, so that the clues' grounding is certain."""
 
 
 class LexicalHashEmbedder(HashEmbedder, LexicalEmbedder):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memorag_integrations.text.sentences import LEAST_PIECE, pieces, sentences, width
+from memorag_integrations.text.sentences import LEAST_COLUMNS, pieces, sentences, width
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,6 @@ def test_sentences_are_pieces_and_short_ones_stay_with_their_neighbour(text, exp
 def test_pieces_hold_the_whole_text_and_none_is_too_short_but_an_only_one(text):
     found = pieces(text)
     assert "".join("".join(found).split()) == "".join(text.split())
-    assert len(found) < 2 or all(width(piece) >= LEAST_PIECE for piece in found)
+    assert len(found) < 2 or all(width(piece) >= LEAST_COLUMNS for piece in found)
     ranges = sentences(text)
     assert all(end <= start for (_, end), (start, _) in pairwise(ranges))

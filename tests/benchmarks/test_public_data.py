@@ -7,12 +7,12 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import datasets
+from benchmarks import public_data
 
 
 def convert(kind, source, tmp_path, *more):
     out = tmp_path / "out.jsonl.gz"
-    done = CliRunner().invoke(datasets.main, [kind, str(source), "--out", str(out), *more], catch_exceptions=False)
+    done = CliRunner().invoke(public_data.main, [kind, str(source), "--out", str(out), *more], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     with gzip.open(out, "rt", encoding="utf-8") as lines:
         return [json.loads(line) for line in lines], done.output
@@ -152,6 +152,6 @@ def test_fairytale_qa(tmp_path):
 
 @pytest.mark.parametrize("kind", ["qmsum", "fairytale"])
 def test_a_folder_without_questions_is_refused(tmp_path, kind):
-    done = CliRunner().invoke(datasets.main, [kind, str(tmp_path), "--out", str(tmp_path / "o.gz")])
+    done = CliRunner().invoke(public_data.main, [kind, str(tmp_path), "--out", str(tmp_path / "o.gz")])
     assert done.exit_code == 1
     assert "No text with a question" in done.output

@@ -1,4 +1,4 @@
-"""Gists asked for, and kept as they come: one small file each, named by the hash of all that shapes it."""
+"""The cache of gists: one small file each, named by the hash of all that shapes the gist, written when it comes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from ..clues import Completion
@@ -18,21 +17,30 @@ from ..errors import MemoryModelError
 from ..llms.scheduling import ask
 from ..prompts import fence
 from ..replies.clue_parsing import parse_text
-
-if TYPE_CHECKING:
-    from .gist import GistMemory
+from .prompt_memory import PromptMemoryModel
 
 _CHARACTERS_PER_WORD = 6
 
 
 @dataclass
-class Writing:
-    """One pass over stretches: what the folder holds is taken, the rest is asked for and stored as it comes.
+class GistCache:
+    """The gists of texts by one template: those in the folder are read, the others are asked for and stored.
 
-    A text no longer than a gist may be is its own gist.
+    A text that is no longer than a gist may be is its own gist.
+
+    Args:
+        model: The language model, its gate and its meter.
+        folder: Where gists are kept.
+        words: Most words of a gist.
+        template: Of the prompt, with {tag}, {words} and {language}.
+        spoken: The sentence that names the language of the reply.
+        progress: Told of every gist.
+        cancel: Ends the work when set; gists that had come are kept.
     """
 
-    model: GistMemory
+    model: PromptMemoryModel
+    folder: Path
+    words: int
     template: str
     spoken: str
     progress: Progress
@@ -40,9 +48,8 @@ class Writing:
 
     def gists(self, texts: Sequence[str], stage: str) -> tuple[list[str], int]:
         """The gist of each text, and for how many the language model gave none."""
-        folder = Path(self.model.folder)
-        files = [folder / key[:2] / f"{key}.json" for key in map(self._key, texts)]
-        short = _CHARACTERS_PER_WORD * self.model.words
+        files = [self.folder / key[:2] / f"{key}.json" for key in map(self._key, texts)]
+        short = _CHARACTERS_PER_WORD * self.words
         gists = [text if len(text) <= short else _stored(file) for text, file in zip(texts, files, strict=True)]
         missing = [i for i, gist in enumerate(gists) if gist is None]
         done = len(texts) - len(missing)
@@ -76,13 +83,13 @@ class Writing:
 
     def _prompt(self, text: str) -> str:
         fenced, tag = fence(text)
-        return fenced + self.template.format(tag=tag, words=self.model.words, language=self.spoken)
+        return fenced + self.template.format(tag=tag, words=self.words, language=self.spoken)
 
     def _key(self, text: str) -> str:
-        return text_hash("gist-1", self.model.llm.name, self.template, self.spoken, str(self.model.words), text)
+        return text_hash("gist-1", self.model.llm.name, self.template, self.spoken, str(self.words), text)
 
     def _lead(self, text: str) -> str:
-        return " ".join(clean_text(text)[: _CHARACTERS_PER_WORD * self.model.words].split())
+        return " ".join(clean_text(text)[: _CHARACTERS_PER_WORD * self.words].split())
 
     def _report(self, stage: str, done: int, total: int) -> None:
         self.progress(stage, done, total)

@@ -1,7 +1,7 @@
 """Turn published data sets into the one form that the benchmarks read: texts, questions, and where their evidence stands.
 
     git clone --depth 1 https://github.com/Yale-LILY/QMSum
-    python benchmarks/datasets.py qmsum QMSum/data/ALL/val --out qmsum-val.jsonl.gz
+    python benchmarks/public_data.py qmsum QMSum/data/ALL/val --out qmsum-val.jsonl.gz
 
 docs/measuring.md names every source, its licence and its command. Nothing is downloaded here.
 
