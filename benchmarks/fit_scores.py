@@ -25,9 +25,10 @@ from score import overlap, read_texts
 from memorag_integrations import Document, MemoRAG
 from memorag_integrations.contracts import Embedder
 from memorag_integrations.drivers import run
+from memorag_integrations.encoders.background import UNRELATED, Background
 from memorag_integrations.encoders.embedders import resolve_embedder
 from memorag_integrations.retrieval import calibration
-from memorag_integrations.retrieval.calibration import Background, Calibration
+from memorag_integrations.retrieval.calibration import Calibration
 from memorag_integrations.retrieval.query import Query
 
 LOOKED_AT = 10
@@ -179,7 +180,7 @@ def main(data: tuple[Path, ...], left_out: tuple[Path, ...], embedder: str) -> N
 
 
 def background_of(model: Embedder) -> Background:
-    return Background.of(model.embed_passages(list(calibration.UNRELATED)))
+    return Background.of(model.embed_passages(list(UNRELATED)))
 
 
 def summarize(asked: Sequence[Asked], fitted_on: set[str], background: Background | None) -> None:

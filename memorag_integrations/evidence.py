@@ -36,7 +36,8 @@ class Evidence:
 
     Args:
         passage: The passage; where neighbours were merged, their whole stretch.
-        score: In [0, 1], falling along the ranking; comparable within one query only.
+        score: In [0, 1], falling strictly along the ranking: how likely the passage answers the query. It can be compared
+            between queries and corpora (`retrieval/calibration.py`).
         found_by: The reasons, the best rank first; none for a passage that no signal speaks for.
         raw: The scores behind it: "bm25", "dense" (cosine), "own" and "neighbourhood" (z-scores), "fused";
             "reranker" where one read it, in its own range.

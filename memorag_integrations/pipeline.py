@@ -31,6 +31,7 @@ from .memories.recall_cache import CachedMemoryModel
 from .retrieval import fusion, per_clue_union
 from .retrieval.baselines import rank_baseline
 from .retrieval.bridges import find_bridges
+from .retrieval.calibration import WITH_EMBEDDER, WITHOUT_EMBEDDER, Doubles, calibrate
 from .retrieval.clue_search import MOST_WEIGHED, ClueQueries, keep_heaviest
 from .retrieval.fusion import Fusion
 from .retrieval.multi_query import EachMode, check_each_mode, check_texts, leads_to, rank_each
@@ -162,7 +163,9 @@ class Pipeline:
         """The evidence for a query, best first; evidence that touches in its document becomes one piece with `merge`."""
         ranking = yield from self.rank(corpus, query)
         _warn_if_nothing_matches(ranking)
-        evidence = select(ranking.fused, ranking.provenance, selection)
+        evidence = select(
+            ranking.fused, ranking.provenance, selection, self._calibrated(ranking, [ranking.provenance.signals])
+        )
         return merge_neighbours(evidence, corpus.texts) if merge else evidence
 
     def rank(self, corpus: Corpus, query: Query) -> Steps[Ranking]:
@@ -201,7 +204,7 @@ class Pipeline:
         check_each_mode(mode, self.embedder is not None)
         scores = yield from self.scores(corpus, unique, filters)
         ranking = rank_each(scores, self.fusion, mode)
-        return select(ranking.fused, ranking.provenance, selection)
+        return select(ranking.fused, ranking.provenance, selection, self._calibrated(ranking, scores))
 
     # ── its steps ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -258,6 +261,14 @@ class Pipeline:
         weights, heaviest = [clue.weight for clue in weighted], keep_heaviest(recall, weighted, self.clues)
         clue_scores, names = [clue.scores for clue in weighted], bridges.names if self.fusion.bridge_weight else {}
         return Ranking(fused, Provenance(query, clue_scores, weights, heaviest, bridges=names))
+
+    def _calibrated(self, ranking: Ranking, texts: Sequence[Scores]) -> Doubles:
+        """The score of each candidate, falling along the ranking: how likely it answers one of these texts."""
+        dense = self.embedder is not None and texts[0].dense is not None
+        background = self.embedder.background if self.embedder is not None and dense else None
+        weights = WITH_EMBEDDER if dense else WITHOUT_EMBEDDER
+        probabilities = np.max([weights.probabilities(text, background) for text in texts], axis=0)
+        return calibrate(np.argsort(-ranking.fused, kind="stable"), probabilities)
 
     def _rerank(self, ranking: Ranking) -> Steps[Ranking]:
         """The ranking with its best passages in the reranker's order."""

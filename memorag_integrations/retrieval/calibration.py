@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..scores import Floats, Signals
+from ..encoders.background import Background
+from ..scores import Signals
 
 Doubles = NDArray[np.float64]
 
@@ -28,62 +29,6 @@ _STEP = 1e-7
 _FARTHEST = 8.0
 """Deviations beyond which a cosine counts no more."""
 
-_PAIRS = 4_000
-
-UNRELATED = (
-    "The ferry leaves the island every morning at half past six.",
-    "Bake the bread until its crust sounds hollow when it is tapped.",
-    "The parliament rejected the amendment by a narrow majority.",
-    "A prime number has no divisors but one and itself.",
-    "Her violin teacher moved to another town in the spring.",
-    "The enzyme is inactive below a temperature of ten degrees.",
-    "Please return the form with your signature before Friday.",
-    "The goalkeeper was sent off in the second half of the match.",
-    "Glaciers in the valley have retreated by a kilometre since 1950.",
-    "The function raises an error when the file cannot be opened.",
-    "Tenants must not keep animals without written permission.",
-    "The emperor ordered a new wall to be built around the city.",
-    "Interest on the loan is due on the first day of each month.",
-    "The patient complained of a dry cough and a mild fever.",
-    "Whales communicate over hundreds of miles by low calls.",
-    "The wool is washed, combed and spun before it is dyed.",
-    "A fox asked the crow to sing, and the cheese fell down.",
-    "The battery lasts nine hours when the display is dimmed.",
-    "Voters in the northern districts turned out in small numbers.",
-    "Saturn's rings consist of ice and pieces of rock.",
-    "The museum bought three paintings by an unknown artist.",
-    "Turn left behind the station and follow the canal.",
-    "Shares of the company fell after the report was published.",
-    "The committee discussed who should write the minutes.",
-)
-"""Texts that have nothing to do with each other: their cosines are an embedder's background."""
-
-
-@dataclass(frozen=True)
-class Background:
-    """Cosines of an embedder's vectors of texts that have nothing to do with each other.
-
-    Args:
-        mean: Their mean.
-        deviation: Their standard deviation.
-    """
-
-    mean: float
-    deviation: float
-
-    @classmethod
-    def of(cls, vectors: Floats, seed: int = 0) -> Background:
-        """Of pairs of these unit vectors, float32 [n, dimension], drawn by chance.
-
-        Args:
-            vectors: Of `UNRELATED`, or of any texts that have as little to do with each other.
-        """
-        draw = np.random.default_rng(seed)
-        one, other = draw.integers(0, len(vectors), (2, _PAIRS))
-        apart = one != other
-        cosines = np.einsum("nd,nd->n", vectors[one[apart]], vectors[other[apart]])
-        return cls(float(cosines.mean()), max(float(cosines.std()), 1e-3))
-
 
 @dataclass(frozen=True)
 class Calibration:
@@ -94,12 +39,14 @@ class Calibration:
         cosine: Slope over the cosine, in deviations of the background.
         terms: Slope over the share of the query's terms found.
         agreement: Slope over the product of both, where both are positive.
+        cutoff: A first score below this means that nothing here answers.
     """
 
     bias: float
     cosine: float
     terms: float
     agreement: float
+    cutoff: float = 0.0
 
     def probabilities(self, signals: Signals, background: Background | None) -> Doubles:
         """How likely each candidate answers, by itself, float64 [n] in (0, 1).
@@ -113,12 +60,9 @@ class Calibration:
         return np.asarray(1 / (1 + np.exp(-np.clip(logits, -30, 30))), dtype=np.float64)
 
 
-WITH_EMBEDDER = Calibration(bias=-5.0, cosine=0.8, terms=3.0, agreement=0.0)
-WITHOUT_EMBEDDER = Calibration(bias=-4.0, cosine=0.0, terms=6.0, agreement=0.0)
-"""Fitted by benchmarks/fit_scores.py."""
-
-CUTOFF = 0.1
-"""A first score below this means: nothing here answers this. See docs/measuring.md for what it keeps and refuses."""
+WITH_EMBEDDER = Calibration(bias=-5.1, cosine=0.26, terms=1.0, agreement=0.54, cutoff=0.03)
+WITHOUT_EMBEDDER = Calibration(bias=-3.2, cosine=0.0, terms=3.7, agreement=0.0, cutoff=0.08)
+"""Fitted by benchmarks/fit_scores.py; docs/measuring.md says how far they hold."""
 
 
 def absolute_signals(signals: Signals, background: Background | None) -> Doubles:

@@ -71,6 +71,11 @@ class Provenance:
     def query(self) -> str:
         return self._query.text
 
+    @property
+    def signals(self) -> Scores:
+        """The query's scores."""
+        return self._query
+
     def reranked(self, order: Sequence[int], scores: Mapping[int, float], fused: Floats) -> Provenance:
         """A copy that also holds what a reranker said.
 

@@ -12,6 +12,7 @@ from ..documents import Passage
 from ..errors import InputError
 from ..evidence import Evidence
 from ..scores import Floats
+from .calibration import Doubles
 from .provenance import Provenance
 from .repeats import Repeats, Shown, Wording
 
@@ -27,7 +28,7 @@ class Selection:
         k: Most pieces of evidence, or None.
         budget: Most characters of their texts together, or None. The piece that exceeds it and all later ones are left
             out, but never the first.
-        cutoff: Least score.
+        cutoff: Least score. 0.03 with an embedder and 0.08 without (`calibration`) give nothing where nothing answers.
         repeats: "collapse" shows passages that say the same to a reader (`retrieval/repeats.py`) once, the best of them, with
             the places of the others; "keep" shows each.
     """
@@ -52,8 +53,19 @@ class Selection:
         return cls(5 if k is None and budget is None else k, budget, cutoff)
 
 
-def select(fused: Floats, provenance: Provenance, selection: Selection) -> list[Evidence]:
-    """The best passages that are no repeats; a repeat is noted on the piece that it repeats."""
+def select(
+    fused: Floats, provenance: Provenance, selection: Selection, scores: Doubles | None = None
+) -> list[Evidence]:
+    """The best passages that are no repeats; a repeat is noted on the piece that it repeats.
+
+    Args:
+        fused: float32 [n], to be sorted by.
+        provenance: What found each candidate.
+        selection: How much is wanted.
+        scores: What each piece is given as its score, float64 [n], falling along the ranking (`calibration`); None for a
+            logistic function of `fused`.
+    """
+    scores = 1 / (1 + np.exp(-np.clip(fused.astype(np.float64), -700, 700))) if scores is None else scores
     kept: list[Evidence] = []
     shown = Shown()
     used = 0
@@ -61,7 +73,7 @@ def select(fused: Floats, provenance: Provenance, selection: Selection) -> list[
     order = np.argsort(-fused, kind="stable")
     full, last = False, len(order)
     for place, row in enumerate(order):
-        score = 1 / (1 + float(np.exp(-float(fused[row]))))
+        score = float(scores[row])
         if selection.k is not None and len(kept) >= selection.k and not full:
             full, last = True, place + LOOKED_BEYOND
         if place >= last or score < selection.cutoff:

@@ -8,11 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from memorag_integrations.encoders.background import UNRELATED, Background
 from memorag_integrations.retrieval.calibration import (
-    UNRELATED,
     WITH_EMBEDDER,
     WITHOUT_EMBEDDER,
-    Background,
     calibrate,
     pool,
     term_share,
