@@ -1,10 +1,11 @@
 """How well clues are placed: sentences of a real text, changed as models change them, and sentences from elsewhere.
 
-    python benchmarks/grounding.py [--n 300] [--seed 0] [--data FILE.jsonl.gz]
+    python benchmarks/grounding.py [--n 300] [--seed 0] [--data FILE.jsonl.gz] [--times [--most 10000000]]
 
 The text is the Python language reference that CPython carries (`pydoc_data.topics`); the foreign sentences are from the
 licence texts and docstrings of the standard library. A place counts as found when it overlaps at least half of the
-sentence's own range (or of an equal sentence's).
+sentence's own range (or of an equal sentence's). `--times` prints milliseconds of processor time for one clue, by its
+length and the text's, for that text and for hostile ones. Times are of the process, so that other load counts less.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import random
 import re
 import statistics
 import time
+from collections.abc import Callable
 
 from memorag_integrations.documents import Document, Shard
 from memorag_integrations.memories.clue_placement import placed_clues
@@ -79,7 +81,13 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", help="FILE.jsonl.gz: gold answers, placed in their own document and in another one")
+    parser.add_argument("--times", action="store_true", help="milliseconds for one clue by its length and the text's")
+    parser.add_argument("--most", type=int, default=10**7, help="characters of the longest text, with --times")
+    parser.add_argument("--longest", type=int, default=10_000, help="characters of the longest clue, with --times")
     args = parser.parse_args()
+    if args.times:
+        times(args.most, args.longest, args.seed)
+        return
     if args.data:
         answers(args.data, random.Random(args.seed))
         return
@@ -87,6 +95,7 @@ def main() -> None:
     text = topics()
     began = time.process_time()
     grounder = Grounder(text)
+    grounder.ground("the")  # the index is built at the first question
     print(
         f"{len(text)} characters indexed in {time.process_time() - began:.2f} s, {grounder.nbytes / len(text):.1f} bytes each"
     )
@@ -139,6 +148,83 @@ def answers(path: str, rng: random.Random) -> None:
     for name, scores in (("own document", right), ("another document", wrong)):
         cuts = " ".join(f"{cut:.2f}" for cut in statistics.quantiles(scores, n=10))
         print(f"{name:18} score deciles {cuts}; at least 0.15: {sum(s >= 0.15 for s in scores) / len(scores):.1%}")
+
+
+def times(most: int, longest: int, seed: int) -> None:
+    """For each text and length: seconds for the index, and the mean and the slowest of 12 clues, each the best of 3."""
+    lengths = [length for length in (100, 1_000, 10_000) if length <= longest]
+    print(f"{'text':22} {'characters':>10} {'index s':>8} {'bytes/char':>10}  ms by clue length: mean / slowest")
+    for name, make in TEXTS.items():
+        for size in (10**4, 10**5, 10**6, 10**7):
+            if size > most or (size != 10**6 and name != "language reference"):
+                continue
+            text = make(size)
+            began = time.process_time()
+            grounder = Grounder(text)
+            grounder.ground("zebra quantum")
+            seconds = time.process_time() - began
+            cells = []
+            for length in lengths:
+                rng = random.Random(seed)
+                taken = []
+                for i in range(12):
+                    start = rng.randrange(max(1, len(text) - length))
+                    clue = changed(text[start : start + length], i % 4, rng)
+                    taken.append(min(milliseconds(grounder, clue) for _ in range(3)))
+                cells.append(f"{length}: {statistics.mean(taken):.1f} / {max(taken):.1f}")
+            per = grounder.nbytes / len(text)
+            print(f"{name:22} {len(text):10} {seconds:8.2f} {per:10.1f}  {'   '.join(cells)}", flush=True)
+
+
+def milliseconds(grounder: Grounder, clue: str) -> float:
+    began = time.process_time()
+    grounder.ground(clue)
+    return 1000 * (time.process_time() - began)
+
+
+def changed(clue: str, how: int, rng: random.Random) -> str:
+    """Word for word, with a quarter of the words dropped, a fifth of the characters dropped, or the words shuffled."""
+    if how == 1:
+        return dropped(clue, rng)
+    if how == 2:
+        return "".join(character for character in clue if rng.random() > 0.2)
+    if how == 3:
+        return " ".join(rng.sample(clue.split(), len(clue.split())))
+    return clue
+
+
+def reference(size: int) -> str:
+    """The language reference up to `size` characters; beyond its own length, its lines again with their words shuffled."""
+    rng = random.Random(0)
+    lines = topics().splitlines()
+    parts, length = [], 0
+    while length < size:
+        for line in lines:
+            if length > 10**5 and rng.random() < 0.5:
+                words = line.split(" ")
+                rng.shuffle(words)
+                line = " ".join(words)
+            parts.append(line)
+            length += len(line) + 1
+    return "\n".join(parts)[:size]
+
+
+def chosen(alphabet: str, between: str = "") -> Callable[[int], str]:
+    return lambda size: between.join(random.Random(0).choices(alphabet, k=size // (1 + len(between))))
+
+
+TEXTS: dict[str, Callable[[int], str]] = {
+    "language reference": reference,
+    "Chinese characters": chosen("".join(map(chr, range(0x4E00, 0x5600)))),
+    "one word repeated": lambda size: "word " * (size // 5),
+    "one Chinese character": lambda size: "的" * size,
+    "a period of three": lambda size: "one two three " * (size // 14),
+    "ten words": chosen("0123456789", " "),
+    "one long line": chosen("abcdef"),
+    "lines of a log": lambda size: "INFO 2024 request ok\n" * (size // 21),
+    "every word another": lambda size: " ".join(map(str, range(size // 7))),
+    "blanks": lambda size: " " * size + "end",
+}  # fmt: skip
 
 
 def similar(one: str, other: str) -> bool:

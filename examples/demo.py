@@ -182,14 +182,14 @@ def through_llamaindex(memo):
     from llamaindex_memorag import MemoRAGRetriever
 
     retriever = MemoRAGRetriever(memo, similarity_top_k=5)
-    return lambda question: [node.metadata["memorag"] for node in retriever.retrieve(question)]
+    return lambda question: [evidence.provenance() for evidence in retriever.explain(question)]
 
 
 def through_langchain(memo):
     from langchain_memorag import MemoRAGRetriever
 
     retriever = MemoRAGRetriever(memo=memo, k=5)
-    return lambda question: [document.metadata["memorag"] for document in retriever.invoke(question)]
+    return lambda question: [evidence.provenance() for evidence in retriever.explain(question)]
 
 
 def line(provenance: dict) -> tuple[str, str]:

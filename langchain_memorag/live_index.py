@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.documents import Document
@@ -17,7 +17,15 @@ from memorag_integrations.engine import MemoRAG
 from memorag_integrations.errors import InputError
 from memorag_integrations.hosts.precut_edits import current_documents, insert_passages, precut_passages, remove_passages
 
-from .adapters import SOURCE_KEY, named, stored_precut_passage, to_documents, to_precut_passages, to_stored_item
+from .documents import (
+    SOURCE_KEY,
+    from_texts,
+    stored_precut_passage,
+    to_documents,
+    to_precut_passages,
+    to_stored_item,
+    with_ids,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +59,7 @@ class LiveIndex(DocumentIndex):
             InputError: For what is no document, metadata that JSON cannot hold, or a chunk of a source that was taken
                 in as a document.
         """
-        every = [item.model_copy(update={"id": id}) for item, id in named(items)]
+        every = [item.model_copy(update={"id": id}) for item, id in with_ids(items)]
         filled = {item.id: item for item in every if item.page_content.strip()}
         blank = [str(item.id) for item in every if not item.page_content.strip()]
         key = self._chunk_key()
@@ -96,6 +104,37 @@ class LiveIndex(DocumentIndex):
         succeeded = [id for id in unique if id in removed]
         return DeleteResponse(num_deleted=len(succeeded), succeeded=succeeded, num_failed=0, failed=[])
 
+    def add_documents(
+        self, documents: Sequence[Document], ids: Sequence[str | None] | None = None, **how: Any
+    ) -> list[str]:
+        """`upsert` as vector stores have it.
+
+        Args:
+            documents: As in `upsert`.
+            ids: One for each document, in the place of its own.
+            **how: As in `upsert`.
+
+        Returns:
+            Ids of the documents that were taken in.
+        """
+        items = list(documents)
+        if ids is not None:
+            if len(ids) != len(items):
+                raise InputError(f"ids must be as many as documents ({len(items)}), found {len(ids)}.")
+            items = [item.model_copy(update={"id": id}) for item, id in zip(items, ids, strict=True)]
+        return list(self.upsert(items, **how)["succeeded"])
+
+    def add_texts(
+        self,
+        texts: Iterable[str],
+        metadatas: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        ids: Sequence[str | None] | None = None,
+        **how: Any,
+    ) -> list[str]:
+        """`upsert` of texts; metadatas and ids are one for each text. Returns the ids of those that were taken in."""
+        return list(self.upsert(from_texts(texts, metadatas, ids), **how)["succeeded"])
+
     def get(self, ids: Sequence[str], /, **kwargs: Any) -> list[Document]:
         """The items with these ids, as they came in; those that are not there are left out."""
         entries = current_documents(self.memo)
@@ -111,6 +150,16 @@ class LiveIndex(DocumentIndex):
     async def aupsert(self, items: Sequence[Document], /, **how: Any) -> UpsertResponse:
         """`upsert` off the event loop. Cancelling the task ends the work and keeps the corpus there was."""
         return await in_thread_cancellable(self.upsert, items, **how)
+
+    async def aadd_documents(self, documents: Sequence[Document], **how: Any) -> list[str]:
+        """`add_documents` off the event loop."""
+        return await in_thread_cancellable(self.add_documents, documents, **how)
+
+    async def aadd_texts(
+        self, texts: Iterable[str], metadatas: Sequence[Mapping[str, Any]] | None = None, **how: Any
+    ) -> list[str]:
+        """`add_texts` off the event loop."""
+        return await in_thread_cancellable(self.add_texts, texts, metadatas, **how)
 
     async def adelete(self, ids: list[str] | None = None, **how: Any) -> DeleteResponse:
         """`delete` off the event loop."""

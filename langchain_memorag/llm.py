@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
-from langchain_core.runnables import Runnable
+from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.config import var_child_runnable_config
 
 from memorag_integrations.clues import Completion, Usage
 from memorag_integrations.contracts import LLM
 from memorag_integrations.errors import InputError
 from memorag_integrations.llms.provider_usage import reported_cost
 from memorag_integrations.text.tokens import estimate_tokens
+
+NOSTREAM = "nostream"
+"""LangGraph's tag for model calls whose tokens its `stream_mode="messages"` leaves out."""
 
 
 class LangChainLLM(LLM):
@@ -25,15 +29,17 @@ class LangChainLLM(LLM):
     Args:
         llm: The host's model.
         context_window: Tokens of prompt and reply; else from the model's `profile`, where its package carries one.
+        tags: Tags of the model's runs, such as `NOSTREAM` for calls whose tokens are not for an end user.
     """
 
-    def __init__(self, llm: Runnable[Any, Any], context_window: int | None = None) -> None:
+    def __init__(self, llm: Runnable[Any, Any], context_window: int | None = None, tags: Sequence[str] = ()) -> None:
         if not isinstance(llm, Runnable):
             raise InputError(
                 f"Expected a langchain_core chat model or a runnable around one, found {type(llm).__name__}."
             )
         self.host = llm
         self._window = context_window
+        self._tags = list(tags)
 
     @property
     def name(self) -> str:
@@ -53,19 +59,21 @@ class LangChainLLM(LLM):
 
     def complete(self, prompt: str, *, max_tokens: int | None = None) -> Completion:
         began = time.perf_counter()
-        return self._completion(prompt, self.host.invoke(prompt, **self._limit(max_tokens)), began)
+        return self._completion(prompt, self.host.invoke(prompt, self._config(), **self._limit(max_tokens)), began)
 
     async def acomplete(self, prompt: str, *, max_tokens: int | None = None) -> Completion:
         began = time.perf_counter()
-        return self._completion(prompt, await self.host.ainvoke(prompt, **self._limit(max_tokens)), began)
+        return self._completion(
+            prompt, await self.host.ainvoke(prompt, self._config(), **self._limit(max_tokens)), began
+        )
 
     def stream(self, prompt: str, *, max_tokens: int | None = None) -> Iterator[str]:
-        for chunk in self.host.stream(prompt, **self._limit(max_tokens)):
+        for chunk in self.host.stream(prompt, self._config(), **self._limit(max_tokens)):
             if piece := _text(chunk):
                 yield piece
 
     async def astream(self, prompt: str, *, max_tokens: int | None = None) -> AsyncIterator[str]:
-        async for chunk in self.host.astream(prompt, **self._limit(max_tokens)):
+        async for chunk in self.host.astream(prompt, self._config(), **self._limit(max_tokens)):
             if piece := _text(chunk):
                 yield piece
 
@@ -75,6 +83,13 @@ class LangChainLLM(LLM):
         while not isinstance(model, BaseChatModel) and isinstance(inner := getattr(model, "bound", None), Runnable):
             model = inner
         return model
+
+    def _config(self) -> RunnableConfig | None:
+        """The surrounding run's tags and our own; None where we have none."""
+        if not self._tags:
+            return None
+        surrounding = (var_child_runnable_config.get() or {}).get("tags") or []
+        return {"tags": list(dict.fromkeys([*surrounding, *self._tags]))}
 
     def _limit(self, max_tokens: int | None) -> dict[str, Any]:
         """The reply's length as a call argument, for the providers that have such a one."""

@@ -16,7 +16,7 @@ from memorag_integrations.memories.llm import LLMMemory as _LLMMemory
 from memorag_integrations.memories.prompt_memory import PromptMemoryModel
 from memorag_integrations.prompts import Prompts, prompts_for
 
-from .llm import as_llm
+from .llm import NOSTREAM, LangChainLLM
 
 
 class _FromTemplates(PromptMemoryModel):
@@ -28,7 +28,9 @@ class _FromTemplates(PromptMemoryModel):
         **settings: Any,
     ) -> None:
         own = from_templates(prompts) if isinstance(prompts, Mapping) else prompts
-        super().__init__(as_llm(llm), prompts=own, **settings)
+        # what a memory asks is not an answer to an end user
+        hidden = LangChainLLM(llm, tags=[NOSTREAM]) if isinstance(llm, Runnable) else llm
+        super().__init__(hidden, prompts=own, **settings)
 
 
 class LLMMemory(_FromTemplates, _LLMMemory):

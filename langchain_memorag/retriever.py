@@ -3,26 +3,111 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import Context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict, Unpack
 
-from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+from langchain_core.callbacks import (
+    AsyncCallbackManagerForRetrieverRun,
+    CallbackManagerForRetrieverRun,
+    adispatch_custom_event,
+    dispatch_custom_event,
+)
 from langchain_core.cross_encoders import BaseCrossEncoder
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.embeddings import Embeddings
+from langchain_core.retrievers import LangSmithRetrieverParams
+from langchain_core.runnables import Runnable
 from langchain_core.runnables.config import set_config_context
-from pydantic import ConfigDict, Field, SkipValidation
+from pydantic import ConfigDict, Field, SkipValidation, model_validator
 
 from memorag_integrations.contracts import Embedder, MemoryModel, Reranker
 from memorag_integrations.engine import MemoRAG
+from memorag_integrations.errors import InputError
+from memorag_integrations.evidence import Evidence
+from memorag_integrations.hosts.arguments import (
+    ENGINE_HINTS,
+    EngineSettings,
+    check_embedder,
+    check_engine,
+    check_engine_settings,
+    check_memory,
+    check_mode,
+    check_names,
+    check_retrieval,
+)
 from memorag_integrations.hosts.precut import assemble_documents
-from memorag_integrations.index.index import Filters
+from memorag_integrations.hosts.provenance import provenance_of
+from memorag_integrations.hosts.remote import download, is_remote, keep_with, upload
+from memorag_integrations.hosts.retrieval_settings import (
+    filters_from_data,
+    filters_to_data,
+    read_settings,
+    write_settings,
+)
+from memorag_integrations.index.filters import Filters
 from memorag_integrations.retrieval.query import Mode
 from memorag_integrations.retrieval.reranking import Reranking
+from memorag_integrations.retrieval.trace import Trace, watching
+from memorag_integrations.store.store import exists
 
-from .adapters import as_embedder, as_reranker, to_documents, to_langchain_document, to_precut_passages
+from .adapters import LangChainEmbedder, as_embedder, as_reranker
+from .documents import from_texts, to_documents, to_langchain_document, to_precut_passages
 from .live_index import LiveIndex
+from .llm import NOSTREAM
+
+EmbedModel = Embeddings | Embedder | str | None
+HostReranker = BaseDocumentCompressor | BaseCrossEncoder | Reranker | Reranking | str | None
+
+TRACE_EVENT = "memorag"
+"""Name of the custom event that a retrieval dispatches to its callbacks: what was recalled, weighed and found."""
+
+_CONSTRUCTORS = (
+    "MemoRAGRetriever.from_documents(documents), .from_chunks(chunks), .from_texts(texts) or .load_local(folder)"
+)
+
+HINTS: Mapping[str, str] = {
+    **dict.fromkeys(("similarity_top_k", "top_k", "top_n", "n_results", "limit", "fetch_k"), "k="),
+    **dict.fromkeys(("where", "metadata_filters"), "filters="),
+    **dict.fromkeys(("embed_model", "embeddings", "embedder", "embedding_function", "embedding_model"), "embedding="),
+    **dict.fromkeys(("score_threshold", "similarity_cutoff", "threshold"), "cutoff="),
+    **dict.fromkeys(("text_splitter", "splitter"), "from_chunks(splitter.split_documents(documents))"),
+    **dict.fromkeys(
+        ("chunk_size", "chunk_overlap"), "engine={'passage_size': …}, or from_chunks for a splitter's chunks"
+    ),
+    **dict.fromkeys(("folder_path", "persist_directory", "path"), "folder="),
+    "lambda_mult": "merge=True against neighbours; what says the same is given once in any case",
+    "llm": "memory=LLMMemory(llm)",
+    "progress": "show_progress=",
+    "allow_dangerous_deserialization": "nothing in its place: a store of ours cannot run code",
+    **ENGINE_HINTS,
+}
+
+
+class RetrieverSettings(TypedDict, total=False):
+    """Settings of a retriever; see `MemoRAGRetriever`."""
+
+    budget: int | None
+    mode: Mode
+    filters: Filters | None
+    filter: Filters | None
+    cutoff: float
+    merge: bool
+    provenance: bool
+    return_provenance: bool
+    search_kwargs: Mapping[str, Any] | None
+    search_type: Literal["similarity", "similarity_score_threshold"]
+    tags: list[str] | None
+    metadata: dict[str, Any] | None
+    name: str | None
+
+
+class IndexSettings(RetrieverSettings, total=False):
+    """Settings of a retriever whose corpus may change, too."""
+
+    source_key: str | None
 
 
 class MemoRAGRetriever(LiveIndex):
@@ -35,10 +120,18 @@ class MemoRAGRetriever(LiveIndex):
         k: Most documents of one query; 5, or as many as `budget` allows where that is given.
         budget: Most characters of one query's documents together, in the place of k or beside it.
         mode: "memorag", or a baseline: "plain", "bm25", "hybrid", "per-clue-union".
-        filters: {metadata key: value or list of values}, or a function of the metadata.
-        cutoff: Least score.
+        filters: {metadata key: value, list or {operator: value}}, or a function of the metadata. `filter` is the same.
+        cutoff: Least score, in [0, 1].
         merge: Whether evidence that touches in its document becomes one (documents we cut ourselves only).
+        provenance: Whether documents tell in their metadata, under the key `memorag`, what found them. Without it a
+            document is equal for every query, as ensembles and vector stores need it; `explain` tells the same.
+            `return_provenance` is the same.
         source_key: See `upsert`.
+        search_kwargs, search_type: As vector stores have it: `{"k": …, "filter": …, "score_threshold": …}`.
+
+    Raises:
+        ValidationError: For a value that no query could be answered with, or a name that is no argument; the message says
+            which one is meant.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -49,6 +142,23 @@ class MemoRAGRetriever(LiveIndex):
     filters: SkipValidation[Filters | None] = None
     cutoff: float = Field(default=0.0, ge=0, le=1)
     merge: bool = False
+    provenance: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _checked(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        settings = normalized(values)
+        check_engine(settings.get("memo"), _CONSTRUCTORS)
+        check_names("MemoRAGRetriever", settings, list(cls.model_fields), HINTS)
+        return settings
+
+    @model_validator(mode="after")
+    def _fitting(self) -> MemoRAGRetriever:
+        check_retrieval(self.k, self.budget, self.cutoff, self.mode, self.filters, self.merge)
+        check_mode(self.mode, self.memo.embedder is not None)
+        return self
 
     # ── from what the app has ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -56,22 +166,22 @@ class MemoRAGRetriever(LiveIndex):
     def from_documents(
         cls,
         documents: Iterable[Document],
-        k: int | None = None,
+        embedding: EmbedModel | int = None,
         *,
-        embedding: Embeddings | Embedder | str | None = None,
+        k: int | None = None,
         memory: str | MemoryModel = "activation",
-        reranker: BaseDocumentCompressor | BaseCrossEncoder | Reranker | Reranking | str | None = None,
+        reranker: HostReranker = None,
         show_progress: bool = False,
-        engine: dict[str, Any] | None = None,
-        **settings: Any,
+        engine: EngineSettings | None = None,
+        **settings: Unpack[IndexSettings],
     ) -> MemoRAGRetriever:
         """Memorize documents; those longer than a passage are cut, with exact character offsets.
 
         Args:
             documents: LangChain documents; any iterable.
-            k: See the class.
             embedding: A LangChain embedding model, "minilm", a sentence-transformers name or path, or None for BM25
                 alone.
+            k: See the class.
             memory: What forms the memory.
             reranker: What reads the best again: a LangChain compressor that reorders, a cross-encoder, or what `MemoRAG`
                 takes.
@@ -79,23 +189,54 @@ class MemoRAGRetriever(LiveIndex):
             engine: Further settings of `MemoRAG` (passage_size, language, …).
             **settings: Further settings of the retriever.
         """
-        memo = MemoRAG(memory, as_embedder(embedding), **{"reranker": as_reranker(reranker), **(engine or {})})
+        embedding, k = _second(embedding, k)
+        own = checked_settings(k, settings)
+        memo = _engine(embedding, memory, reranker, engine, own)
         memo.memorize(to_documents(documents), progress=show_progress)
-        return cls(memo=memo, k=k, **settings)
+        return cls(memo=memo, **own)
+
+    @classmethod
+    def from_texts(
+        cls,
+        texts: Iterable[str],
+        embedding: EmbedModel | int = None,
+        metadatas: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        ids: Sequence[str | None] | None = None,
+        k: int | None = None,
+        memory: str | MemoryModel = "activation",
+        reranker: HostReranker = None,
+        show_progress: bool = False,
+        engine: EngineSettings | None = None,
+        **settings: Unpack[IndexSettings],
+    ) -> MemoRAGRetriever:
+        """Memorize texts.
+
+        Args:
+            texts: The texts.
+            metadatas: One for each text.
+            ids: Likewise.
+            embedding, k, memory, reranker, show_progress, engine, **settings: As in `from_documents`.
+        """
+        documents = from_texts(texts, metadatas, ids)
+        return cls.from_documents(
+            documents, embedding, k=k, memory=memory, reranker=reranker, show_progress=show_progress, engine=engine,
+            **settings,
+        )  # fmt: skip
 
     @classmethod
     def from_chunks(
         cls,
         chunks: Iterable[Document],
-        k: int | None = None,
+        embedding: EmbedModel | int = None,
         *,
         source_key: str = "source",
-        embedding: Embeddings | Embedder | str | None = None,
+        k: int | None = None,
         memory: str | MemoryModel = "activation",
-        reranker: BaseDocumentCompressor | BaseCrossEncoder | Reranker | Reranking | str | None = None,
+        reranker: HostReranker = None,
         show_progress: bool = False,
-        engine: dict[str, Any] | None = None,
-        **settings: Any,
+        engine: EngineSettings | None = None,
+        **settings: Unpack[RetrieverSettings],
     ) -> MemoRAGRetriever:
         """Memorize what a text splitter has cut: chunks are kept whole and given back as copies, untouched.
 
@@ -103,68 +244,132 @@ class MemoRAGRetriever(LiveIndex):
             chunks: LangChain documents. Those with the same `source_key` in their metadata are of one text, in the order
                 given, or by `start_index` where the splitter was told to add it.
             source_key: The metadata key that names the text a chunk is from.
-            k, embedding, memory, reranker, show_progress, engine, **settings: As in `from_documents`.
+            embedding, k, memory, reranker, show_progress, engine, **settings: As in `from_documents`.
         """
-        memo = MemoRAG(memory, as_embedder(embedding), **{"reranker": as_reranker(reranker), **(engine or {})})
+        embedding, k = _second(embedding, k)
+        own = {**checked_settings(k, settings), "source_key": source_key}
+        memo = _engine(embedding, memory, reranker, engine, own)
         documents, passages = assemble_documents(to_precut_passages(chunks, source_key))
         memo.memorize(documents, split=lambda document: passages[document.id], progress=show_progress)
-        return cls(memo=memo, k=k, source_key=source_key, **settings)
+        return cls(memo=memo, **own)
 
     @classmethod
     def empty(
         cls,
-        k: int | None = None,
+        embedding: EmbedModel | int = None,
         *,
-        embedding: Embeddings | Embedder | str | None = None,
+        k: int | None = None,
         memory: str | MemoryModel = "activation",
-        reranker: BaseDocumentCompressor | BaseCrossEncoder | Reranker | Reranking | str | None = None,
-        engine: dict[str, Any] | None = None,
-        **settings: Any,
+        reranker: HostReranker = None,
+        engine: EngineSettings | None = None,
+        **settings: Unpack[IndexSettings],
     ) -> MemoRAGRetriever:
         """A corpus of nothing yet, for `upsert`; asked, it finds nothing. Arguments as in `from_documents`."""
-        memo = MemoRAG(memory, as_embedder(embedding), **{"reranker": as_reranker(reranker), **(engine or {})})
+        embedding, k = _second(embedding, k)
+        own = checked_settings(k, settings)
+        memo = _engine(embedding, memory, reranker, engine, own)
         memo.delete(())  # from now on there is a corpus, and it is empty
-        return cls(memo=memo, k=k, **settings)
+        return cls(memo=memo, **own)
+
+    @classmethod
+    async def afrom_documents(
+        cls, documents: Iterable[Document], embedding: EmbedModel = None, **how: Any
+    ) -> MemoRAGRetriever:
+        """`from_documents` off the event loop."""
+        return await asyncio.to_thread(lambda: cls.from_documents(documents, embedding, **how))
+
+    @classmethod
+    async def afrom_texts(
+        cls,
+        texts: Iterable[str],
+        embedding: EmbedModel = None,
+        metadatas: Sequence[Mapping[str, Any]] | None = None,
+        **how: Any,
+    ) -> MemoRAGRetriever:
+        """`from_texts` off the event loop."""
+        return await asyncio.to_thread(lambda: cls.from_texts(texts, embedding, metadatas, **how))
+
+    @classmethod
+    async def afrom_chunks(
+        cls, chunks: Iterable[Document], embedding: EmbedModel = None, **how: Any
+    ) -> MemoRAGRetriever:
+        """`from_chunks` off the event loop."""
+        return await asyncio.to_thread(lambda: cls.from_chunks(chunks, embedding, **how))
+
+    def as_retriever(self, *, k: int | None = None, **settings: Unpack[IndexSettings]) -> MemoRAGRetriever:
+        """Another retriever over the same corpus, with these settings in the place of this one's."""
+        new = checked_settings(k, settings)
+        own = {name: getattr(self, name) for name in type(self).model_fields}
+        if new.get("budget") is not None and new.get("k") is None:
+            own["k"] = None
+        return type(self)(**{**own, **{name: value for name, value in new.items() if name != "k" or value is not None}})
 
     # ── persistence ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def save_local(self, folder: str | Path) -> None:
-        """Save documents, passages, vectors, memories and settings of the engine to a folder."""
+    def save_local(self, folder: str | Path, fs: Any = None) -> None:
+        """Save documents, passages, vectors, memories, settings of the engine and of the retriever.
+
+        Args:
+            folder: A folder, or a URL of fsspec ("s3://bucket/store", "memory://store").
+            fs: A file system of fsspec that `folder` is a path in.
+
+        Raises:
+            StoreError: Where it cannot be written. An upload that fails leaves what was there before.
+        """
+        if is_remote(folder, fs):
+            upload(self.save_local, folder, fs)
+            return
         self.memo.save(folder)
+        write_settings(Path(folder), self._retrieval_settings())
 
     @classmethod
     def load_local(
         cls,
         folder: str | Path,
-        embedding: Embeddings | Embedder | str | None = None,
+        embedding: EmbedModel = None,
         *,
+        k: int | None = None,
         memory: str | MemoryModel | None = None,
-        reranker: BaseDocumentCompressor | BaseCrossEncoder | Reranker | Reranking | str | None = None,
-        **settings: Any,
+        reranker: HostReranker = None,
+        fs: Any = None,
+        **settings: Unpack[IndexSettings],
     ) -> MemoRAGRetriever:
-        """Load what `save_local` wrote; nothing is encoded again, and nothing in the folder can run code.
+        """Load what `save_local` wrote; nothing is encoded again, and nothing in the folder can run code. Settings of the
+        retriever that are not passed are those it was saved with.
 
         Args:
-            folder: The folder.
+            folder: The folder, or a URL of fsspec; of that a local copy is opened.
             embedding: The model it was made with, where that was a LangChain one.
-            memory: Likewise the memory model.
+            k: See the class.
+            memory: The memory model, where that was one of your own.
             reranker: As in `from_documents`; stores do not keep it.
-            **settings: Settings of the retriever.
+            fs: As in `save_local`.
+            **settings: Further settings of the retriever.
         """
-        memo = MemoRAG.load(folder, embedder=as_embedder(embedding), memory=memory, reranker=as_reranker(reranker))
-        return cls(memo=memo, **settings)
+        own = checked_settings(k, settings)
+        check_memory(memory, isinstance(memory, Runnable))
+        if is_remote(folder, fs):
+            copy = download(folder, fs)
+            retriever = cls.load_local(copy.name, embedding, k=k, memory=memory, reranker=reranker, **settings)
+            keep_with(retriever.memo, copy)
+            return retriever
+        own = _with_saved(Path(folder), own)
+        embedder = _embedder(embedding)
+        memo = MemoRAG.load(folder, embedder=embedder, memory=memory, reranker=as_reranker(reranker))
+        return cls(memo=memo, **own)
 
     @classmethod
     def open_local(
         cls,
         folder: str | Path,
-        embedding: Embeddings | Embedder | str | None = None,
+        embedding: EmbedModel = None,
         *,
+        k: int | None = None,
         memory: str | MemoryModel | None = None,
-        reranker: BaseDocumentCompressor | BaseCrossEncoder | Reranker | Reranking | str | None = None,
-        engine: dict[str, Any] | None = None,
+        reranker: HostReranker = None,
+        engine: EngineSettings | None = None,
         wait: float = 30.0,
-        **settings: Any,
+        **settings: Unpack[IndexSettings],
     ) -> MemoRAGRetriever:
         """A corpus that lives in a folder: each change is in it, whole, when its call returns.
 
@@ -173,59 +378,190 @@ class MemoRAGRetriever(LiveIndex):
         Args:
             folder: What `save_local` wrote, or where a store is made.
             embedding: For a new store as in `from_documents`, for one that is there as in `load_local`.
-            memory: Likewise.
+            k: See the class.
+            memory: As `embedding`.
             reranker: As in `from_documents`; stores do not keep it.
             engine: Further settings of `MemoRAG`; a store that is there has its own, and refuses others.
             wait: Seconds to wait for another process that is writing.
-            **settings: Settings of the retriever.
+            **settings: Further settings of the retriever. Those of a store that is there are overridden for this object.
         """
+        own, further = checked_settings(k, settings), check_engine_settings(engine)
+        check_memory(memory, isinstance(memory, Runnable))
+        if is_remote(folder):
+            raise InputError(
+                f"A corpus lives in a local folder, found {str(folder)!r}. Use load_local(url) and save_local(url)."
+            )
+        there, own = exists(Path(folder)), _with_saved(Path(folder), own)
         memo = MemoRAG.open(
             folder,
-            embedder=as_embedder(embedding),
+            embedder=_embedder(embedding),
             memory=memory,
             wait=wait,
-            **{"reranker": as_reranker(reranker), **(engine or {})},
+            **{"reranker": as_reranker(reranker), **further},
         )
-        return cls(memo=memo, **settings)
+        retriever = cls(memo=memo, **own)
+        if not there:
+            write_settings(Path(folder), retriever._retrieval_settings())
+        return retriever
+
+    def _retrieval_settings(self) -> dict[str, Any]:
+        """The retriever's settings as data, for the store."""
+        names = ("k", "budget", "mode", "cutoff", "merge", "provenance", "source_key")
+        return {**{name: getattr(self, name) for name in names}, "filters": filters_to_data(self.filters)}
 
     # ── retrieval ─────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def explain(self, query: str, **call: Any) -> list[Evidence]:
+        """The evidence behind `invoke`: for each document its place, its scores, and what found it (`to_json()`).
+
+        Args:
+            query: The query.
+            **call: Settings for this call, as in `invoke`.
+        """
+        how, _ = self._call(call)
+        return self.memo.retrieve(query, **how)
+
+    async def aexplain(self, query: str, **call: Any) -> list[Evidence]:
+        """`explain` off the event loop."""
+        how, _ = self._call(call)
+        return await self.memo.aretrieve(query, **how)
+
     def _get_relevant_documents(
-        self,
-        query: str,
-        *,
-        run_manager: CallbackManagerForRetrieverRun,
-        k: int | None = None,
-        budget: int | None = None,
-        mode: Mode | None = None,
-        filters: Filters | None = None,
-        cutoff: float | None = None,
-        merge: bool | None = None,
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **call: Any
     ) -> list[Document]:
-        how = self._how(k=k, budget=budget, mode=mode, filters=filters, cutoff=cutoff, merge=merge)
-        with set_config_context({"callbacks": run_manager.get_child()}) as traced:
-            found = traced.run(self.memo.retrieve, query, **how)
-        return [to_langchain_document(evidence) for evidence in found]
+        how, provenance = self._call(call)
+        trace, callbacks = Trace(), run_manager.get_child()
+        with _watched(trace, callbacks) as context:
+            evidence = context.run(self.memo.retrieve, query, **how)
+        dispatch_custom_event(TRACE_EVENT, _traced(trace, evidence), config={"callbacks": callbacks})
+        return [to_langchain_document(piece, provenance) for piece in evidence]
 
     async def _aget_relevant_documents(
-        self,
-        query: str,
-        *,
-        run_manager: AsyncCallbackManagerForRetrieverRun,
-        k: int | None = None,
-        budget: int | None = None,
-        mode: Mode | None = None,
-        filters: Filters | None = None,
-        cutoff: float | None = None,
-        merge: bool | None = None,
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **call: Any
     ) -> list[Document]:
-        how = self._how(k=k, budget=budget, mode=mode, filters=filters, cutoff=cutoff, merge=merge)
-        with set_config_context({"callbacks": run_manager.get_child()}) as traced:
-            found = await asyncio.create_task(self.memo.aretrieve(query, **how), context=traced)
-        return [to_langchain_document(evidence) for evidence in found]
+        how, provenance = self._call(call)
+        trace, callbacks = Trace(), run_manager.get_child()
+        with _watched(trace, callbacks) as context:
+            evidence = await asyncio.create_task(self.memo.aretrieve(query, **how), context=context)
+        await adispatch_custom_event(TRACE_EVENT, _traced(trace, evidence), config={"callbacks": callbacks})
+        return [to_langchain_document(piece, provenance) for piece in evidence]
 
-    def _how(self, **call: Any) -> dict[str, Any]:
-        how = {name: getattr(self, name) if value is None else value for name, value in call.items()}
-        if call["budget"] is not None and call["k"] is None:
+    def _call(self, call: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+        """The arguments of `MemoRAG.retrieve` for one call, and whether provenance is asked for."""
+        settings = normalized({name: value for name, value in call.items() if name != "verbose"})
+        check_names("invoke", settings, _OF_A_CALL, HINTS)
+        given = {name: value for name, value in settings.items() if value is not None}
+        how = {name: given.get(name, getattr(self, name)) for name in _OF_A_CALL}
+        if "budget" in given and "k" not in given:
             how["k"] = None  # the call's budget stands in for the k of the construction
-        return how
+        return how, bool(how.pop("provenance"))
+
+    def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
+        """What LangSmith shows beside a run: the retriever, and the embedding model."""
+        params = LangSmithRetrieverParams(ls_retriever_name="memorag", ls_vector_store_provider="memorag")
+        if self.memo.embedder is not None:
+            embedder = self.memo.embedder.embedder
+            model = embedder.model if isinstance(embedder, LangChainEmbedder) else embedder
+            params["ls_embedding_provider"] = type(model).__name__
+            named = getattr(model, "model", None) or getattr(model, "model_name", None) or embedder.name
+            params["ls_embedding_model"] = str(named)
+        return params
+
+
+_OF_A_CALL = ("k", "budget", "mode", "filters", "cutoff", "merge", "provenance")
+
+
+@contextmanager
+def _watched(trace: Trace, callbacks: Any) -> Iterator[Context]:
+    """A context in which models called are children of the retriever's run, and hidden from LangGraph's token stream."""
+    with (
+        watching(trace.steps.append),
+        set_config_context({"callbacks": callbacks, "tags": [NOSTREAM]}) as context,
+    ):
+        yield context
+
+
+def _traced(trace: Trace, evidence: Sequence[Evidence]) -> dict[str, Any]:
+    return {"steps": trace.to_json(), "evidence": [provenance_of(piece) for piece in evidence]}
+
+
+def normalized(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings under our own names: `filter`, `return_provenance`, `search_kwargs` and `search_type` are resolved.
+
+    Raises:
+        InputError: Where a setting is given twice, or a search type is none of ours.
+    """
+    resolved = dict(settings)
+    search_kwargs, search_type = resolved.pop("search_kwargs", None), resolved.pop("search_type", None)
+    if search_type not in (None, "similarity", "similarity_score_threshold"):
+        raise InputError(
+            f"There is no search_type {search_type!r} here. Leave it out; mode= chooses the ranking, and what says the same "
+            f"is given once."
+        )
+    if search_kwargs is not None and not isinstance(search_kwargs, Mapping):
+        raise InputError(f"search_kwargs takes a mapping, found {type(search_kwargs).__name__}.")
+    for name, value in (search_kwargs or {}).items():
+        _set(resolved, "cutoff" if name == "score_threshold" else name, value)
+    for name, ours in (("filter", "filters"), ("return_provenance", "provenance")):
+        if name in resolved:
+            _set(resolved, ours, resolved.pop(name))
+    return resolved
+
+
+def _set(settings: dict[str, Any], name: str, value: Any) -> None:
+    if settings.get(name) is not None and value is not None and settings[name] != value:
+        raise InputError(f"{name} is given twice, as {settings[name]!r} and as {value!r}. Leave one out.")
+    if settings.get(name) is None:
+        settings[name] = value
+
+
+def checked_settings(k: int | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A retriever's settings under our own names, refused where no query could be answered with them."""
+    own = normalized({**settings, "k": k} if k is not None else settings)
+    known = [name for name in MemoRAGRetriever.model_fields if name != "memo"]
+    check_names("MemoRAGRetriever", own, known, HINTS)
+    mode, cutoff, merge = own.get("mode", "memorag"), own.get("cutoff", 0.0), own.get("merge", False)
+    check_retrieval(own.get("k"), own.get("budget"), cutoff, mode, own.get("filters"), merge)
+    if not isinstance(own.get("provenance", False), bool):
+        raise InputError(f"provenance must be True or False, found {own['provenance']!r}.")
+    return own
+
+
+def _second(second: EmbedModel | int, k: int | None) -> tuple[EmbedModel, int | None]:
+    """The embedding model and k, out of the second positional argument: the model, as vector stores have it. A number is
+    taken for k, which stood there once.
+    """
+    if not isinstance(second, int):
+        return second, k
+    if k is not None and k != second:
+        raise InputError(f"k is given twice, as {second!r} and as {k!r}. The second argument is the embedding model.")
+    return None, second
+
+
+def _embedder(embedding: EmbedModel) -> Embedder | str | None:
+    return check_embedder(as_embedder(embedding), "embedding", "a LangChain Embeddings")
+
+
+def _engine(
+    embedding: EmbedModel,
+    memory: str | MemoryModel,
+    reranker: HostReranker,
+    engine: Mapping[str, Any] | None,
+    settings: Mapping[str, Any],
+) -> MemoRAG:
+    """An engine without a corpus; all arguments are checked, and no work is done."""
+    further, embedder = check_engine_settings(engine), _embedder(embedding)
+    check_memory(memory, isinstance(memory, Runnable))
+    check_mode(settings.get("mode", "memorag"), embedder is not None)
+    return MemoRAG(memory, embedder, **{"reranker": as_reranker(reranker), **further})
+
+
+def _with_saved(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings, those that are not given as the store keeps them."""
+    saved = read_settings(folder)
+    if "filters" not in settings and "filters" in saved:
+        saved["filters"] = filters_from_data(saved["filters"])
+    if settings.get("budget") is not None or settings.get("k") is not None:
+        saved.pop("k", None)
+        saved.pop("budget", None)
+    return {**saved, **settings}

@@ -1,47 +1,39 @@
-"""LlamaIndex objects to ours and back."""
+"""LlamaIndex's models as ours, and what the app has set in `Settings`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from copy import deepcopy
+import logging
+import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from llama_index.core import Settings
 from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.embeddings import MockEmbedding
 from llama_index.core.llms import LLM
+from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
-from llama_index.core.schema import (
-    BaseNode,
-    MetadataMode,
-    NodeRelationship,
-    NodeWithScore,
-    ObjectType,
-    QueryBundle,
-    RelatedNodeInfo,
-    TextNode,
-)
-from llama_index.core.schema import Document as LlamaDocument
-from llama_index.core.storage.docstore.utils import doc_to_json, json_to_doc
+from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode, TransformComponent
 
 from memorag_integrations.contracts import Config, Embedder, Reranker
-from memorag_integrations.documents import GIVEN, Document, Passage
-from memorag_integrations.errors import InputError
-from memorag_integrations.evidence import Evidence
-from memorag_integrations.hosts.precut import PrecutPassage
-from memorag_integrations.index.documents import IndexedDocument
+from memorag_integrations.encoders.symmetry import Symmetry
 from memorag_integrations.retrieval.reranking import Reranking, scores_of
 from memorag_integrations.scores import Floats
 
-KEY = "memorag"
-"""The one metadata key we add: the provenance of a piece of evidence."""
+logger = logging.getLogger(__name__)
 
 
 class LlamaIndexEmbedder(Embedder):
-    """A LlamaIndex embedding model as an embedder of the engine."""
+    """A LlamaIndex embedding model as an embedder of the engine.
+
+    LlamaIndex has no batch of queries. Several queries (the clues of one recall) go out together: as one batch of texts
+    where the model embeds queries as it embeds texts, else gathered (async) or one after another (sync).
+    """
 
     def __init__(self, model: BaseEmbedding) -> None:
         self.model = model
+        self._symmetry = Symmetry()
 
     @property
     def name(self) -> str:
@@ -55,13 +47,13 @@ class LlamaIndexEmbedder(Embedder):
         return np.asarray(self.model.get_text_embedding_batch(list(texts)), dtype=np.float32)
 
     def embed_queries(self, texts: Sequence[str]) -> Floats:
-        return np.asarray([self.model.get_query_embedding(text) for text in texts], dtype=np.float32)
+        return self._symmetry.embed(texts, self.model.get_query_embedding, self.model.get_text_embedding_batch)
 
     async def aembed_passages(self, texts: Sequence[str]) -> Floats:
         return np.asarray(await self.model.aget_text_embedding_batch(list(texts)), dtype=np.float32)
 
     async def aembed_queries(self, texts: Sequence[str]) -> Floats:
-        return np.asarray([await self.model.aget_query_embedding(text) for text in texts], dtype=np.float32)
+        return await self._symmetry.aembed(texts, self.model.aget_query_embedding, self.model.aget_text_embedding_batch)
 
 
 class LlamaIndexReranker(Reranker):
@@ -74,20 +66,25 @@ class LlamaIndexReranker(Reranker):
         self.postprocessor = postprocessor
 
     def rerank(self, query: str, passages: Sequence[str]) -> Sequence[float]:
-        back = self.postprocessor.postprocess_nodes(_nodes(passages), QueryBundle(query))
-        return _scores(back, len(passages), self.postprocessor)
+        reordered = self.postprocessor.postprocess_nodes(_nodes(passages), QueryBundle(query))
+        return _scores(reordered, len(passages), self.postprocessor)
 
     async def arerank(self, query: str, passages: Sequence[str]) -> Sequence[float]:
-        back = await self.postprocessor.apostprocess_nodes(_nodes(passages), QueryBundle(query))
-        return _scores(back, len(passages), self.postprocessor)
+        reordered = await self.postprocessor.apostprocess_nodes(_nodes(passages), QueryBundle(query))
+        return _scores(reordered, len(passages), self.postprocessor)
 
 
 def _nodes(passages: Sequence[str]) -> list[NodeWithScore]:
     return [NodeWithScore(node=TextNode(id_=str(i), text=text), score=0.0) for i, text in enumerate(passages)]
 
 
-def _scores(back: Sequence[NodeWithScore], count: int, postprocessor: BaseNodePostprocessor) -> list[float]:
-    return scores_of([(node.node.node_id, node.score) for node in back], count, type(postprocessor).__name__)
+def _scores(reordered: Sequence[NodeWithScore], count: int, postprocessor: BaseNodePostprocessor) -> list[float]:
+    return scores_of([(node.node.node_id, node.score) for node in reordered], count, type(postprocessor).__name__)
+
+
+def as_embedder(model: BaseEmbedding | Embedder | str | None) -> Embedder | str | None:
+    """What `MemoRAG(embedder=…)` takes, out of what a LlamaIndex user has at hand."""
+    return LlamaIndexEmbedder(model) if isinstance(model, BaseEmbedding) else model
 
 
 def as_reranker(
@@ -97,139 +94,64 @@ def as_reranker(
     return LlamaIndexReranker(reranker) if isinstance(reranker, BaseNodePostprocessor) else reranker
 
 
+# ── what the app has set in `Settings` ────────────────────────────────────────────────────────────────────────────
+
+
 def app_embed_model() -> BaseEmbedding | None:
-    """The embedding model the app has set in `Settings`, or None. Reading the public property would make an OpenAI one."""
-    found = getattr(Settings, "_embed_model", None)
-    return found if isinstance(found, BaseEmbedding) else None
+    """The embedding model that the app has set in `Settings`, or None.
+
+    Reading `Settings.embed_model` where nothing is set makes LlamaIndex's default and sets it. Whether something read it
+    before must not decide on the model, so the default counts as "not set"; that is logged.
+    """
+    model = getattr(Settings, "_embed_model", None)
+    if not isinstance(model, BaseEmbedding):
+        return None
+    if _is_default_embed_model(model):
+        logger.warning(
+            "Settings.embed_model is LlamaIndex's own default (%s), which stands there as soon as anything reads it: BM25 "
+            "alone. Pass embed_model=Settings.embed_model to use it.",
+            model.class_name(),
+        )
+        return None
+    return model
+
+
+def _is_default_embed_model(model: BaseEmbedding) -> bool:
+    """Whether a model is as LlamaIndex's `resolve_embed_model("default")` makes it."""
+    if os.getenv("IS_TESTING"):
+        return type(model) is MockEmbedding and model.embed_dim == 8
+    if model.class_name() != "OpenAIEmbedding":
+        return False
+    try:
+        default = type(model)()
+    except Exception:  # whatever a third party's constructor raises, this is not its default
+        return False
+    changing = {"callback_manager", "api_key"}
+    return bool(model.model_dump(exclude=changing) == default.model_dump(exclude=changing))
 
 
 def app_llm() -> LLM | None:
     """The LLM the app has set in `Settings`, or None. Reading the public property would make an OpenAI one."""
-    found = getattr(Settings, "_llm", None)
-    return found if isinstance(found, LLM) else None
+    llm = getattr(Settings, "_llm", None)
+    return llm if isinstance(llm, LLM) else None
 
 
-def as_embedder(model: BaseEmbedding | Embedder | str | None) -> Embedder | str | None:
-    """What `MemoRAG(embedder=…)` takes, out of what a LlamaIndex user has at hand."""
-    return LlamaIndexEmbedder(model) if isinstance(model, BaseEmbedding) else model
+def app_transformations() -> list[TransformComponent] | None:
+    """The transformations that the app has set in `Settings`, or a node parser or chunk size of its own; else None.
 
-
-def to_documents(documents: Iterable[BaseNode]) -> Iterable[Document]:
-    """LlamaIndex documents as ours: id and text as they are, metadata copied."""
-    for document in documents:
-        if not isinstance(document, BaseNode):
-            raise InputError(
-                f"Expected llama_index.core Document objects, found {type(document).__name__}. "
-                f"Wrap a text as Document(text=…)."
-            )
-        host = {
-            "hash": document.hash,
-            "excluded_embed_metadata_keys": list(document.excluded_embed_metadata_keys),
-            "excluded_llm_metadata_keys": list(document.excluded_llm_metadata_keys),
-        }
-        if isinstance(document, LlamaDocument):
-            host |= {"text_template": document.text_template, "metadata_template": document.metadata_template}
-            host |= {"metadata_separator": document.metadata_separator}
-        yield Document(
-            document.get_content(metadata_mode=MetadataMode.NONE), document.node_id, deepcopy(document.metadata), host
-        )
-
-
-def to_precut_passages(nodes: Iterable[BaseNode]) -> list[PrecutPassage]:
-    """LlamaIndex nodes as passages that are kept whole."""
-    given = []
-    for node in nodes:
-        if not isinstance(node, BaseNode):
-            raise InputError(f"Expected llama_index.core nodes, found {type(node).__name__}.")
-        stored = doc_to_json(node)
-        data = stored["__data__"]
-        data |= {"embedding": None, "metadata": {}}
-        if "text" in data:
-            data["text"] = ""
-        before = node.relationships.get(NodeRelationship.PREVIOUS)
-        given.append(
-            PrecutPassage(
-                node.node_id,
-                node.ref_doc_id or node.node_id,
-                node.get_content(metadata_mode=MetadataMode.NONE),
-                getattr(node, "start_char_idx", None),
-                getattr(node, "end_char_idx", None),
-                before.node_id if isinstance(before, RelatedNodeInfo) else None,
-                deepcopy(node.metadata),
-                stored,
-            )
-        )
-    return given
-
-
-def stored_precut_passage(passage: Passage) -> PrecutPassage:
-    """A node that was kept whole, as `to_precut_passages` made it."""
-    follows = _link(passage, NodeRelationship.PREVIOUS).get("node_id")
-    return PrecutPassage(
-        passage.id,
-        passage.document_id,
-        passage.text,
-        passage.start,
-        passage.end,
-        follows,
-        passage.metadata,
-        passage.host,
-    )
-
-
-def same_hash(entry: IndexedDocument, document: Document) -> bool:
-    """Whether a document that is there, or was when its nodes were cut, is this one by LlamaIndex's hash."""
-    if entry.cut == GIVEN:
-        digest = _link(entry.passages[0], NodeRelationship.SOURCE).get("hash")
-    else:
-        digest = (entry.document.host or {}).get("hash")
-    return digest is not None and digest == (document.host or {}).get("hash")
-
-
-def to_node(evidence: Evidence, document: Document | None, provenance: bool = True) -> NodeWithScore:
-    """A fresh node for a piece of evidence: the host's own where there was one, else one cut from the document.
-
-    Args:
-        evidence: The evidence.
-        document: Of that evidence, or None where it was deleted meanwhile.
-        provenance: Whether to say what found it.
+    LlamaIndex's default (a `SentenceSplitter` as it comes) stands there as soon as anything reads it, and counts as "not
+    set".
     """
-    passage = evidence.passage
-    node = _given_node(passage) if passage.host is not None else _cut_node(passage, document)
-    node.metadata = dict(passage.metadata)
-    if not provenance:
-        return NodeWithScore(node=node, score=evidence.score)
-    node.metadata[KEY] = evidence.provenance()
-    node.excluded_embed_metadata_keys = [*node.excluded_embed_metadata_keys, KEY]
-    node.excluded_llm_metadata_keys = [*node.excluded_llm_metadata_keys, KEY]
-    return NodeWithScore(node=node, score=evidence.score)
+    transformations = getattr(Settings, "_transformations", None)
+    if transformations is not None and not (len(transformations) == 1 and _is_default_parser(transformations[0])):
+        return list(transformations)
+    parser = getattr(Settings, "_node_parser", None)
+    return None if parser is None or _is_default_parser(parser) else [parser]
 
 
-def _given_node(passage: Passage) -> BaseNode:
-    stored: dict[str, Any] = dict(passage.host or {})
-    data = dict(stored["__data__"])
-    if "text" in data:
-        data["text"] = passage.text
-    return json_to_doc({**stored, "__data__": data})
-
-
-def _link(passage: Passage, kind: NodeRelationship) -> dict[str, Any]:
-    """What a kept node notes of the one it is related to in this way; read without making the node again."""
-    found = (passage.host or {})["__data__"].get("relationships", {}).get(kind.value)
-    return found if isinstance(found, dict) else {}
-
-
-def _cut_node(passage: Passage, document: Document | None) -> BaseNode:
-    host = dict((document and document.host) or {})
-    digest = host.pop("hash", None)
-    source = RelatedNodeInfo(
-        node_id=passage.document_id, node_type=ObjectType.DOCUMENT, metadata=dict(passage.metadata), hash=digest
-    )
-    return TextNode(
-        id_=passage.id,
-        text=passage.text,
-        start_char_idx=passage.start,
-        end_char_idx=passage.end,
-        relationships={NodeRelationship.SOURCE: source},
-        **host,
-    )
+def _is_default_parser(parser: Any) -> bool:
+    if type(parser) is not SentenceSplitter:
+        return False
+    default = SentenceSplitter()
+    names = set(SentenceSplitter.model_fields) - {"callback_manager", "id_func"}
+    return all(getattr(parser, name) == getattr(default, name) for name in names)

@@ -1,18 +1,14 @@
-"""What a LlamaIndex index already holds: its nodes, its vectors, its embedding model."""
+"""Nodes of what an app already has: an index, or a document store."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.indices.base import BaseIndex
 from llama_index.core.schema import BaseNode, Document, MetadataMode
+from llama_index.core.storage.docstore.types import BaseDocumentStore
 
-from memorag_integrations.documents import clean_text, text_hash
 from memorag_integrations.errors import InputError
-from memorag_integrations.scores import Floats
 
 
 def index_nodes(index: BaseIndex[Any]) -> list[BaseNode]:
@@ -41,26 +37,19 @@ def index_nodes(index: BaseIndex[Any]) -> list[BaseNode]:
     return nodes
 
 
-def index_embed_model(index: BaseIndex[Any]) -> BaseEmbedding | None:
-    """The model an index embeds with, if it does."""
-    found = getattr(index, "_embed_model", None)
-    return found if isinstance(found, BaseEmbedding) else None
+def docstore_nodes(docstore: BaseDocumentStore) -> list[BaseNode]:
+    """The nodes of a document store that hold text.
 
-
-def index_vectors(index: BaseIndex[Any], nodes: Sequence[BaseNode]) -> dict[str, Floats]:
-    """The vectors that an index's in-memory vector store gives out, at unit length, by hash of the node's text.
-
-    A store that does not give them out costs one encoding of its nodes.
+    Raises:
+        InputError: Where none does.
     """
-    store = getattr(index, "vector_store", None)
-    vectors: dict[str, Floats] = {}
-    for node in nodes:
-        try:
-            found = np.asarray(store.get(node.node_id), dtype=np.float32)  # type: ignore[union-attr]
-        except Exception:  # whatever a third party's store raises for "not so", encoding is the answer
-            return {}
-        length = float(np.linalg.norm(found))
-        if found.ndim != 1 or not np.isfinite(length) or length == 0:
-            return {}
-        vectors[text_hash(clean_text(node.get_content(metadata_mode=MetadataMode.NONE)))] = found / length
-    return vectors
+    if not isinstance(docstore, BaseDocumentStore):
+        raise InputError(f"docstore takes a LlamaIndex document store, found {type(docstore).__name__}.")
+    nodes = list(docstore.docs.values())
+    nodes = [node for node in nodes if not isinstance(node, Document)] or nodes
+    filled = [node for node in nodes if node.get_content(metadata_mode=MetadataMode.NONE).strip()]
+    if not filled:
+        raise InputError(
+            f"The document store holds {len(nodes)} nodes, and none of them holds text. Pass nodes that do: nodes=…"
+        )
+    return filled

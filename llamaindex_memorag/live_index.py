@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llama_index.core.schema import BaseNode
+from llama_index.core.ingestion import run_transformations
+from llama_index.core.schema import BaseNode, TransformComponent
 from llama_index.core.storage.docstore.types import RefDocInfo
 
+from memorag_integrations.corpus.edits import check_versions
 from memorag_integrations.corpus.revise import Change
 from memorag_integrations.documents import GIVEN
 from memorag_integrations.drivers import in_thread_cancellable
 from memorag_integrations.engine import MemoRAG
 from memorag_integrations.errors import InputError
+from memorag_integrations.hosts.passage_ids import host_id
+from memorag_integrations.hosts.precut import PrecutPassage, assemble_documents
 from memorag_integrations.hosts.precut_edits import (
     current_documents,
     insert_passages,
@@ -22,7 +26,8 @@ from memorag_integrations.hosts.precut_edits import (
     remove_passages,
 )
 
-from .adapters import same_hash, stored_precut_passage, to_documents, to_precut_passages
+from .nodes import cut_nodes, same_hash, stored_precut_passage, to_documents, to_precut_passages, without_objects
+from .vectors import embeds_metadata, use_vectors
 
 logger = logging.getLogger(__name__)
 
@@ -33,41 +38,52 @@ class LiveIndex:
     Every change costs what changed, and is whole: whatever goes wrong leaves the corpus as it was. Each tells what was
     encoded and what was reused. `show_progress` and `cancel` are those of `MemoRAG.memorize`; each method has an async
     twin that leaves the event loop free, and takes the same arguments.
+
+    Documents become nodes by the retriever's `transformations`; without them they are cut by our splitter.
     """
 
     memo: MemoRAG
+    object_map: dict[str, Any]
+    transformations: list[TransformComponent] | None
 
     def insert(
         self, document: BaseNode, *, show_progress: bool = False, cancel: threading.Event | None = None
     ) -> Change:
-        """Take in a new document; it is cut into nodes with exact character offsets.
+        """Insert a new document.
 
         Raises:
             InputError: Where there is a document with its id already: an index would keep both versions.
         """
         [new] = to_documents([document])
+        taken = InputError(
+            f"There is a document with the id {new.id[:80]!r} already. Use update_ref_doc(document) for a new version of it."
+        )
+        if self._makes_nodes:
+            if new.id in current_documents(self.memo):
+                raise taken
+            return self._insert_as_nodes([document], show_progress, cancel)
         try:
             return self.memo.add(new, progress=show_progress, cancel=cancel)
         except InputError as error:
             if self.memo.get(new.id) is None:
                 raise
-            raise InputError(
-                f"There is a document with the id {new.id[:80]!r} already. Use update_ref_doc(document) for a new version "
-                f"of it."
-            ) from error
+            raise taken from error
 
     def insert_nodes(
         self, nodes: Sequence[BaseNode], *, show_progress: bool = False, cancel: threading.Event | None = None
     ) -> Change:
-        """Take in nodes, kept whole. A node joins the nodes of its source document that are there, at its place among
-        them; one whose id is there already takes that one's place.
+        """Insert nodes, kept whole. A node joins the nodes of its source document that are there, at its place among
+        them; one whose id is there already takes that one's place. Embeddings that nodes bring are used.
 
         Raises:
-            InputError: For nodes of a document that was given as a whole.
+            InputError: For nodes of a document that was given as a whole, or embeddings of different dimensions.
         """
-        return insert_passages(
-            self.memo, to_precut_passages(nodes), stored_precut_passage, progress=show_progress, cancel=cancel
+        bare, objects = without_objects(nodes)
+        change = insert_passages(
+            self.memo, self._passages(bare), stored_precut_passage, progress=show_progress, cancel=cancel
         )
+        self.object_map |= objects
+        return change
 
     def delete_ref_doc(
         self,
@@ -77,7 +93,7 @@ class LiveIndex:
         show_progress: bool = False,
         cancel: threading.Event | None = None,
     ) -> Change:
-        """Take a document out with all its nodes; where there is none, that is logged, and nothing happens.
+        """Remove a document with all its nodes; where there is none, that is logged, and nothing happens.
 
         Args:
             ref_doc_id: Its id.
@@ -98,13 +114,19 @@ class LiveIndex:
         show_progress: bool = False,
         cancel: threading.Event | None = None,
     ) -> Change:
-        """Take out nodes that were kept whole. A document whose last node is gone is gone.
+        """Remove nodes that were kept whole. A document whose last node is gone is gone.
 
         Raises:
             InputError: For ids of nodes that we cut ourselves: those change with their document.
         """
         entries = current_documents(self.memo).values()
-        cut_here = {passage.id for entry in entries if entry.cut != GIVEN for passage in entry.passages}
+        cut_here = {
+            id
+            for entry in entries
+            if entry.cut != GIVEN
+            for passage in entry.passages
+            for id in (passage.id, host_id(passage))
+        }
         if cut := [id for id in node_ids if id in cut_here]:
             raise InputError(
                 f"Node {cut[0][:80]!r} was cut from a document that was given as a whole. Use delete_ref_doc(ref_doc_id) "
@@ -119,11 +141,13 @@ class LiveIndex:
     def update_ref_doc(
         self, document: BaseNode, *, show_progress: bool = False, cancel: threading.Event | None = None
     ) -> Change:
-        """Put a new version in the place of a document and all its nodes, or take it in where it is new.
+        """Put a new version in the place of a document and all its nodes, or insert it where it is new.
 
         Raises:
             InputError: For a version without any text (see `delete_ref_doc`).
         """
+        if self._makes_nodes:
+            return self._insert_as_nodes([document], show_progress, cancel)
         return self.memo.upsert(to_documents([document]), progress=show_progress, cancel=cancel)
 
     def refresh_ref_docs(
@@ -133,27 +157,105 @@ class LiveIndex:
         show_progress: bool = False,
         cancel: threading.Event | None = None,
     ) -> list[bool]:
-        """Take in documents that are new, and new versions of those that changed, by LlamaIndex's hash of text and
+        """Insert documents that are new, and new versions of those that changed, by LlamaIndex's hash of text and
         metadata. No document is deleted.
 
         Returns:
-            For each document, whether it was taken in.
+            For each document, whether it was inserted.
 
         Raises:
             InputError: For a new version without any text.
         """
         new = list(to_documents(documents))
-        change = refresh_passages(self.memo, new, same_hash, progress=show_progress, cancel=cancel)
-        taken = {*change.added, *change.replaced}
-        return [document.id in taken for document in new]
+        if not self._makes_nodes:
+            change = refresh_passages(self.memo, new, same_hash, progress=show_progress, cancel=cancel)
+            inserted = {*change.added, *change.replaced}
+            return [document.id in inserted for document in new]
+        stored = current_documents(self.memo)
+        changed = [one.id not in stored or not same_hash(stored[one.id], one) for one in new]
+        if any(changed):
+            chosen = [document for document, differs in zip(documents, changed, strict=True) if differs]
+            self._insert_as_nodes(chosen, show_progress, cancel)
+        return changed
 
     @property
     def ref_doc_info(self) -> dict[str, RefDocInfo]:
         """Ids of the nodes of each document, and its metadata."""
         return {
-            id: RefDocInfo(node_ids=[p.id for p in entry.passages], metadata=dict(entry.document.metadata))
+            id: RefDocInfo(node_ids=[host_id(p) for p in entry.passages], metadata=dict(entry.document.metadata))
             for id, entry in current_documents(self.memo).items()
         }
+
+    # ── documents → nodes → passages ──────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def _makes_nodes(self) -> bool:
+        """Whether documents are made nodes by LlamaIndex's rules: by transformations, or because the corpus's vectors are
+        of texts with their metadata, as LlamaIndex writes these.
+        """
+        return self.transformations is not None or embeds_metadata(self.memo)
+
+    def _nodes_of(self, documents: Sequence[BaseNode], show_progress: bool) -> list[BaseNode]:
+        if self.transformations is None:
+            return cut_nodes(documents, self.memo.splitter)
+        return list(run_transformations(list(documents), self.transformations, show_progress=show_progress))
+
+    def _insert_as_nodes(
+        self, documents: Sequence[BaseNode], show_progress: bool, cancel: threading.Event | None
+    ) -> Change:
+        """Insert documents as nodes; these are the new versions of documents that are there."""
+        given = list(to_documents(documents))
+        stored = current_documents(self.memo)
+        check_versions(document for document in given if document.id in stored)
+        nodes, objects = without_objects(self._nodes_of(documents, show_progress))
+        passages = self._passages(nodes)
+        change = insert_passages(
+            self.memo,
+            passages,
+            stored_precut_passage,
+            replaced={document.id for document in given},
+            progress=show_progress,
+            cancel=cancel,
+        )
+        self.object_map |= objects
+        return change
+
+    def _passages(
+        self, nodes: Sequence[BaseNode], known: Mapping[str, Sequence[float]] | None = None
+    ) -> list[PrecutPassage]:
+        """Nodes as passages that are kept whole; the vectors they bring are taken over."""
+        to_precut_passages(nodes[:1])  # what is no node is refused before any work
+        return to_precut_passages(nodes, use_vectors(self.memo, nodes, known))
+
+    def _memorize(self, documents: Sequence[BaseNode], objects: Sequence[BaseNode], show_progress: bool) -> None:
+        """From now on the corpus is these documents, and the nodes `objects`."""
+        if self.transformations is not None:
+            list(to_documents(documents))  # what is no document is refused before any work
+            self._memorize_nodes([*self._nodes_of(documents, show_progress), *objects], show_progress)
+        elif documents or not objects:
+            self.memo.memorize(to_documents(documents), progress=show_progress)
+            if objects:
+                self.insert_nodes(objects, show_progress=show_progress)
+        else:
+            self._memorize_nodes(objects, show_progress)
+
+    def _memorize_nodes(
+        self,
+        nodes: Sequence[BaseNode],
+        show_progress: bool,
+        known: Mapping[str, Sequence[float]] | None = None,
+    ) -> None:
+        """From now on the corpus is these nodes.
+
+        Args:
+            nodes: The nodes.
+            show_progress: Whether to show progress bars.
+            known: Vectors by node id, of the store that the nodes are from.
+        """
+        bare, objects = without_objects(nodes)
+        documents, passages = assemble_documents(self._passages(bare, known))
+        self.memo.memorize(documents, split=lambda document: passages[document.id], progress=show_progress)
+        self.object_map |= objects
 
     # ── async twins ───────────────────────────────────────────────────────────────────────────────────────────────
 

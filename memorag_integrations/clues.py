@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -66,6 +67,26 @@ class Usage:
             self.seconds + other.seconds,
             self.calls + other.calls,
         )
+
+
+class UsageMeter:
+    """Adds up what a model was asked for, by whichever thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._total = Usage()
+
+    def __reduce__(self) -> tuple[type[UsageMeter], tuple[()]]:
+        """Copies and pickles begin at nothing."""
+        return type(self), ()
+
+    def add(self, usage: Usage) -> None:
+        with self._lock:
+            self._total += usage
+
+    @property
+    def total(self) -> Usage:
+        return self._total
 
 
 @dataclass(frozen=True)

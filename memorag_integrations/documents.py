@@ -19,6 +19,10 @@ logger = logging.getLogger(__name__)
 GIVEN = "given"
 """What cut a document whose passages came with it, instead of our splitter."""
 
+EMBEDDING_TEXT = "embedding_text"
+"""The one key of a passage's `host` that the engine reads: what to embed instead of the passage's text, either as text or
+as [what stands before the passage's text, what stands behind it]."""
+
 _NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -61,7 +65,7 @@ class Passage:
         start, end: Character range in the document, or None where a host's node does not say.
         centre: Position of its middle in the document, in characters (estimated where offsets are unknown).
         metadata: The document's, or the host node's own.
-        host: What a host package needs to give its own object back; opaque to the engine, JSON only.
+        host: What a host package needs to give its own object back; opaque to the engine but for `EMBEDDING_TEXT`.
     """
 
     id: str
@@ -118,6 +122,14 @@ def text_hash(*texts: str) -> str:
 def clean_text(text: str) -> str:
     """`text` with every NUL and lone surrogate replaced by U+FFFD; the length, and so every offset, stays."""
     return _NOT_TEXT.sub("\ufffd", text)
+
+
+def embedding_text(passage: Passage) -> str:
+    """The text whose vector stands for a passage: the passage's own, unless its host embeds metadata with it."""
+    instead = None if passage.host is None else passage.host.get(EMBEDDING_TEXT)
+    if instead is None:
+        return passage.text
+    return clean_text(instead) if isinstance(instead, str) else clean_text(passage.text.join(instead))
 
 
 def check_metadata(metadata: Mapping[str, Any], owner: str) -> Mapping[str, Any]:

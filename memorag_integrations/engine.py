@@ -7,12 +7,11 @@ import logging
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from . import registry
 from .answers.writer import Answer, Writer, writer_for
-from .clues import Recall, Usage
+from .clues import Recall, Usage, UsageMeter
 from .contracts import LLM, Embedder, MemoryModel, Progress, Reranker
 from .corpus import edits
 from .corpus.edits import Documents, Edit
@@ -20,13 +19,12 @@ from .corpus.revise import Change, Split
 from .corpus.splitter import Splitter
 from .corpus.state import Corpus
 from .documents import Document
-from .drivers import arun, in_thread_cancellable, run
+from .drivers import Steps, arun, in_thread_cancellable, run
 from .encoders.checked import CheckedEmbedder
 from .encoders.embedders import resolve_embedder
 from .evidence import Evidence
 from .index.index import Filters
-from .live_corpus import LiveCorpus
-from .llms.scheduling import UsageMeter
+from .live_corpus import LiveCorpus, restored
 from .memories.recall_cache import cached
 from .pipeline import Method, Pipeline
 from .retrieval.fusion import Fusion
@@ -37,6 +35,7 @@ from .retrieval.reranking import Reranking
 from .retrieval.selection import Selection
 from .scores import Scores
 from .store import load as stored
+from .store import snapshot
 from .store.save import Settings
 from .text.terms import check_language
 
@@ -92,16 +91,24 @@ class MemoRAG:
         self.memory_model, self.embedder, self.splitter = live.memory_model, live.embedder, live.splitter
         self.language, self.fusion = live.settings.language, live.settings.fusion
         self.shards, self.clues = live.settings.shards, live.settings.clues
-        self.pipeline = Pipeline(
-            self.memory_model, self.embedder, reranking, self.fusion, self.shards, self.clues, self.meter
-        )
+        self.pipeline = Pipeline(self.memory_model, self.embedder, reranking, live.settings, self.meter)
 
     @classmethod
     def _over(cls, live: LiveCorpus, generator: LLM | Writer | None, reranking: Reranking | None) -> Self:
         """An engine over a corpus that a store held."""
-        memo = cls(live.memory_model, generator=generator)
-        memo._compose(live, generator, reranking)
+        (memo := cls(live.memory_model))._compose(live, generator, reranking)
         return memo
+
+    def __deepcopy__(self, memo: object = None) -> Self:
+        """A copy over the same models; the corpus is changed apart from this one's."""
+        return type(self)._over(self.live.copied(), self.generator, self.reranking)
+
+    __copy__ = __deepcopy__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process: a corpus in RAM as a snapshot, one that lives in a store as its folder (`store.snapshot`)."""
+        snapshot.check_travel(generator=self.generator, reranker=self.reranking)
+        return restored, (type(self)._over, self.live.to_state(), self.generator, self.reranking)
 
     @property
     def corpus(self) -> Corpus:
@@ -273,6 +280,7 @@ class MemoRAG:
         cutoff: float = 0.0,
         merge: bool = False,
         recall: Recall | None = None,
+        vector: Sequence[float] | None = None,
     ) -> list[Evidence]:
         """The passages that bear on `query`, best first, each with its score, place and what found it.
 
@@ -281,17 +289,18 @@ class MemoRAG:
             k: Most pieces of evidence; 5 where no budget is given.
             budget: Most characters of evidence together, in the place of k or beside it.
             mode: See `Mode`.
-            filters: {metadata key: value or list of values}, or a function of the metadata.
+            filters: {metadata key: value, list of values or {operator: value}}, or a function of the metadata (`Filters`).
             cutoff: Least score, in [0, 1].
             merge: Whether evidence that touches in its document becomes one piece.
             recall: Clues to search with, such as some of those that `recall` gave, in the place of asking the memory.
+            vector: The query's vector by the same embedder, where the query is embedded already, or by another text.
 
         Raises:
             InputError: For a blank query, k or budget below 1, an unknown mode, a mode that needs an embedder, a recall
                 where the mode takes no clues.
             RerankerError: Where the reranker fails, or answers with something else than scores.
         """
-        asked, selection = Query(query, mode, filters, recall), Selection.of(k, budget, cutoff)
+        asked, selection = Query(query, mode, filters, recall, vector), Selection.of(k, budget, cutoff)
         return run(self.pipeline.retrieve(self.corpus, asked, selection, merge))
 
     async def aretrieve(
@@ -305,27 +314,21 @@ class MemoRAG:
         cutoff: float = 0.0,
         merge: bool = False,
         recall: Recall | None = None,
+        vector: Sequence[float] | None = None,
     ) -> list[Evidence]:
         """`retrieve` off the event loop; an embedder or a memory with its own async calls is awaited."""
-        asked, selection = Query(query, mode, filters, recall), Selection.of(k, budget, cutoff)
+        asked, selection = Query(query, mode, filters, recall, vector), Selection.of(k, budget, cutoff)
         return await arun(self.pipeline.retrieve(self.corpus, asked, selection, merge))
 
-    def retrieve_each(
-        self,
-        texts: Sequence[str],
-        k: int | None = None,
-        *,
-        budget: int | None = None,
-        mode: EachMode = "memorag",
-        filters: Filters | None = None,
-    ) -> list[Evidence]:
+    def retrieve_each(self, texts: Sequence[str], k: int | None = None, **how: Any) -> list[Evidence]:
         """The passages that bear on any of `texts`: the best of each in turn, then the second of each, and so on.
 
         The memory is not asked, and a reranker does not read: there is no query.
 
         Args:
             texts: Clues or key points, at least one that is not blank.
-            k, budget: As in `retrieve`; 5 pieces where neither is given.
+            k: Most pieces of evidence; 5 where no budget is given.
+            budget: Most characters of evidence together.
             mode: "memorag" ranks for each text as `retrieve` does for a query without clues; "per-clue-union" by vectors
                 alone, as the original MemoRAG does.
             filters: As in `retrieve`.
@@ -333,9 +336,13 @@ class MemoRAG:
         Raises:
             InputError: For no text, k or budget below 1, an unknown mode, a mode that needs an embedder.
         """
-        return run(self.pipeline.retrieve_each(self.corpus, texts, Selection.of(k, budget), mode, filters))
+        return run(self._retrieve_each(texts, k, **how))
 
-    async def aretrieve_each(
+    async def aretrieve_each(self, texts: Sequence[str], k: int | None = None, **how: Any) -> list[Evidence]:
+        """`retrieve_each` off the event loop."""
+        return await arun(self._retrieve_each(texts, k, **how))
+
+    def _retrieve_each(
         self,
         texts: Sequence[str],
         k: int | None = None,
@@ -343,9 +350,8 @@ class MemoRAG:
         budget: int | None = None,
         mode: EachMode = "memorag",
         filters: Filters | None = None,
-    ) -> list[Evidence]:
-        """`retrieve_each` off the event loop."""
-        return await arun(self.pipeline.retrieve_each(self.corpus, texts, Selection.of(k, budget), mode, filters))
+    ) -> Steps[list[Evidence]]:
+        return self.pipeline.retrieve_each(self.corpus, texts, Selection.of(k, budget), mode, filters)
 
     # ── what stands behind the evidence ───────────────────────────────────────────────────────────────────────────
 
@@ -353,16 +359,9 @@ class MemoRAG:
         """What the index says of each text: the scores of every candidate, all over the same candidates."""
         return run(self.pipeline.scores(self.corpus, texts, filters))
 
-    def rank(
-        self,
-        query: str,
-        *,
-        mode: Mode = "memorag",
-        filters: Filters | None = None,
-        recall: Recall | None = None,
-    ) -> Ranking:
+    def rank(self, query: str, *, mode: Mode = "memorag", filters: Filters | None = None) -> Ranking:
         """All candidates with the fused scores that `retrieve` selects by, and what speaks for each."""
-        return run(self.pipeline.rank(self.corpus, Query(query, mode, filters, recall)))
+        return run(self.pipeline.rank(self.corpus, Query(query, mode, filters)))
 
     # ── evidence → answer, texts → summary ────────────────────────────────────────────────────────────────────────
 
@@ -539,9 +538,7 @@ class MemoRAG:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
     @staticmethod

@@ -25,6 +25,10 @@ class InputError(MemoRAGError, ValueError):
     """What the caller passed cannot be used; nothing was changed."""
 
 
+class ArgumentError(InputError, TypeError):
+    """A function was called with an argument that it does not have; nothing was changed."""
+
+
 class EmbedderError(MemoRAGError):
     """An embedding model answered with something that is not an embedding, or is not the one a store was made with."""
 

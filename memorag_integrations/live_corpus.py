@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from dataclasses import replace as with_
 from pathlib import Path
@@ -18,9 +20,11 @@ from .corpus.state import Corpus
 from .documents import Document, own
 from .encoders.checked import CheckedEmbedder
 from .errors import InputError, MemoRAGError, StoreError
-from .memories.recall_cache import CachedMemoryModel
+from .memories.recall_cache import CachedMemoryModel, cached
 from .progress import reporting
+from .store import snapshot
 from .store.load import load_corpus, restore_latest
+from .store.records import Version
 from .store.save import Settings, StoreArtifacts, checksums_of, commit, describe
 from .store.store import Store, check_target, exists
 
@@ -41,7 +45,7 @@ class LiveCorpus:
         splitter: Cuts documents into passages.
         state: The current state; None before anything was memorized.
         home: The store that every change goes to, for a corpus that lives in its store.
-        source: The store that the state was last loaded from or saved to, and its generation then.
+        source: The folder of the store that the state was last loaded from or saved to, and which state that was.
     """
 
     settings: Settings
@@ -50,10 +54,11 @@ class LiveCorpus:
     splitter: Splitter
     state: Corpus | None = None
     home: Store | None = None
-    source: tuple[Path, int] | None = None
+    source: tuple[Path, Version] | None = None
     _unsaved: bool = field(default=False, init=False)
     _closed: bool = field(default=False, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+    _process: int = field(default_factory=os.getpid, init=False, repr=False)
 
     @property
     def current(self) -> Corpus:
@@ -78,6 +83,24 @@ class LiveCorpus:
         document = None if self.state is None else self.state.documents.get(id)
         return None if document is None else own(document)
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One change at a time.
+
+        Raises:
+            StoreError: In a process that was forked off, where the corpus has a store: what the parent was doing with it is
+                not known here.
+        """
+        if os.getpid() != self._process:
+            if self.source is not None:
+                raise StoreError(
+                    f"The corpus of the store at {self.source[0]} was opened in another process, from which this one was "
+                    f"forked. It can be asked here; to change or reload it, open it again: MemoRAG.open(folder)."
+                )
+            self._lock, self._process = threading.Lock(), os.getpid()
+        with self._lock:
+            yield
+
     # ── changes ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def apply(
@@ -99,11 +122,11 @@ class LiveCorpus:
             cancel: Ends the work when set; the corpus stays as it was.
             save_dir: Folder of a store to save to, for a corpus that does not live in one.
         """
-        with self._lock, reporting(progress) as report:
+        with self._alone(), reporting(progress) as report:
             target = self._target(save_dir)
             artifacts = None if target is None else StoreArtifacts(target, self.memory_model, self.embedder)
             if target is not None:
-                target.prepare(self._description())
+                target.prepare(self._description(), new=self.home is None)
             language = self.settings.language
             reviser = Reviser(self.splitter, self.memory_model, self.embedder, language, artifacts, report, cancel)
             encoded = formed = 0
@@ -144,13 +167,19 @@ class LiveCorpus:
         """Whether the store now holds `corpus`; False where another process changed the store meanwhile."""
         expected = self.source[1] if self.home is not None and self.source is not None else None
         same = not change and list(before.entries) == list(corpus.entries)
-        if same and expected is not None and artifacts.store.generation() == expected:
+        if same and expected is not None and artifacts.store.version() == expected:
             return True  # nothing is written: other processes need not read again what is as it was
-        generation = commit(artifacts, corpus, self.settings, expected)
-        if generation is None:
+        version = commit(artifacts, corpus, self.settings, expected)
+        if version is None:
             return False
-        self.source, self._unsaved = (artifacts.store.folder.resolve(), generation), False
+        self._follow(artifacts.store.folder, version)
         return True
+
+    def _follow(self, folder: Path, version: Version) -> None:
+        """The state is this one of the store in `folder` from now on; another store there is refused."""
+        self.source, self._unsaved = (folder.resolve(), version), False
+        if self.home is not None:
+            self.home = with_(self.home, identity=version.identity)
 
     def _description(self) -> dict[str, Any]:
         return describe(self.settings, self.memory_model, self.embedder)
@@ -160,19 +189,19 @@ class LiveCorpus:
     def save(self, folder: str | Path, wait: float = 30.0) -> None:
         """Make the corpus the state of the store in `folder`. See `MemoRAG.save`."""
         folder = Path(folder)
-        with self._lock:
-            target, corpus = Store(folder, wait), self.current
-            target.prepare(self._description())
+        with self._alone():
             expected = self.source[1] if self.source is not None and self.source[0] == folder.resolve() else None
+            target, corpus = Store(folder, wait, None if expected is None else expected.identity), self.current
+            target.prepare(self._description(), new=expected is None)
             artifacts = StoreArtifacts(target, self.memory_model, self.embedder)
-            generation = commit(artifacts, corpus, self.settings, expected)
-            if generation is None:
+            version = commit(artifacts, corpus, self.settings, expected)
+            if version is None:
                 raise StoreError(
                     f"The store at {folder} was changed by somebody else since this corpus was loaded from it. Load it "
                     f"again and repeat your changes, or use MemoRAG.open, which makes them to what is there."
                 )
             if self.home is None or expected is not None:
-                self.source, self._unsaved = (folder.resolve(), generation), False
+                self._follow(folder, version)
 
     @classmethod
     def load(
@@ -197,7 +226,7 @@ class LiveCorpus:
             stored.embedder,
             Splitter(stored.settings.passage_size),
             stored.corpus,
-            source=(Path(folder).resolve(), stored.generation),
+            source=(Path(folder).resolve(), stored.version),
         )
 
     @classmethod
@@ -237,12 +266,13 @@ class LiveCorpus:
                     f"The store at {folder} was made with {name}={stored.get(name)!r}, found {value!r}. Leave it out, or "
                     f"make another store."
                 )
-        live.home = home
+        assert live.source is not None
+        live.home = with_(home, identity=live.source[1].identity)
         return live
 
     def reload(self) -> bool:
         """Take over what others changed in the store since; True where they did. See `MemoRAG.reload`."""
-        with self._lock:
+        with self._alone():
             if self.source is None:
                 raise InputError("There is no store to reload: make this object with MemoRAG.load or MemoRAG.open.")
             if self._unsaved:
@@ -252,19 +282,78 @@ class LiveCorpus:
     def _reload(self) -> bool:
         """Take over the state of the store behind this corpus; False where it is the one there is."""
         assert self.source is not None
-        folder, generation = self.source
-        home = self.home or Store(folder)
-        if home.generation() == generation:
+        folder, version = self.source
+        home = self.home or Store(folder, identity=version.identity)
+        if home.version() == version:
             return False
         before = self.state_or_empty
         stored = home.read(checksums_of(before))
         self.state, found = restore_latest(StoreArtifacts(home, self.memory_model, self.embedder), stored, before)
-        self.source = (folder, found)
+        self._follow(folder, found)
         return True
+
+    # ── copies ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def copied(self) -> LiveCorpus:
+        """The same state over the same models, to be changed apart from this one."""
+        with self._alone():
+            embedder = None if self.embedder is None else self.embedder.copied()
+            live = LiveCorpus(
+                self.settings, self.memory_model, embedder, self.splitter, self.state, self.home, self.source
+            )
+            live._unsaved, live._closed = self._unsaved, self._closed
+        return live
+
+    def to_state(self) -> dict[str, Any]:
+        """What another process needs to have the same corpus: its folder, or a snapshot, and the models.
+
+        Raises:
+            InputError: For a model that cannot be pickled, or a corpus that is closed.
+        """
+        embedder = None if self.embedder is None else self.embedder.embedder
+        memory = self.memory_model.model
+        state: dict[str, Any] = {
+            "version": snapshot.VERSION,
+            "settings": self.settings,
+            # one with a config is made again from the store
+            "embedder": embedder if embedder is None or embedder.config is None or self.state is None else None,
+            "memory": memory if memory.config is None or self.state is None else None,
+        }
+        for name in ("embedder", "memory"):
+            snapshot.check_travels(name, state[name])
+        if self.state is None and not self._closed:
+            return state
+        if self.home is not None:
+            return {**state, "folder": str(self.home.folder.resolve()), "wait": self.home.wait}
+        return {**state, "snapshot": snapshot.packed(lambda folder: self.copied().save(folder))}
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Any]) -> LiveCorpus:
+        """The corpus of `to_state`.
+
+        Raises:
+            StoreError: For a state of another version, or a folder that is not there any more.
+        """
+        snapshot.check_version(state)
+        embedder, memory = state["embedder"], state["memory"]
+        if "folder" in state:
+            home = Store(Path(state["folder"]), state["wait"])
+            live = cls.load(home.folder, embedder, memory, unfinished=True)
+            live.home = home
+            return live
+        if "snapshot" in state:
+            temporary = snapshot.unpacked(state["snapshot"])
+            live = cls.load(temporary.name, embedder, memory)
+            live.source = None  # it is a copy in RAM, and may be saved anywhere
+            snapshot.keep_with(live, temporary)
+            return live
+        settings = state["settings"]
+        checked = CheckedEmbedder.of(embedder)
+        return cls(settings, cached(memory), checked, Splitter(settings.passage_size))
 
     def close(self) -> None:
         """Let go of corpus and memories; everything was written when it changed. Closing twice does no harm."""
-        with self._lock:
+        with self._lock if os.getpid() == self._process else nullcontext():
             self.state, self._closed = None, True
 
     def reuse(self, folder: str | Path) -> None:
@@ -299,3 +388,8 @@ class LiveCorpus:
             "embedder": "none (BM25 alone)" if self.embedder is None else str(self.embedder.fingerprint),
             "passage_size": self.settings.passage_size,
         }
+
+
+def restored(over: Callable[..., Any], state: Mapping[str, Any], *parts: object) -> Any:
+    """What a pickle of an engine becomes: an engine over the corpus of `state`, with the other parts that it had."""
+    return over(LiveCorpus.of_state(state), *parts)

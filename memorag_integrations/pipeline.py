@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -18,7 +20,7 @@ import numpy as np
 
 from .answers.key_points import HITS, name_key_points
 from .answers.writer import Answer, Writer
-from .clues import Recall, Usage, attributed, merge_recalls
+from .clues import Recall, Usage, UsageMeter, attributed, merge_recalls
 from .contracts import Reranker
 from .corpus.state import Corpus, RoutedMemory
 from .drivers import Steps, gather
@@ -26,14 +28,12 @@ from .encoders.checked import CheckedEmbedder
 from .errors import InputError, LLMError
 from .evidence import Evidence
 from .index.index import Filters
-from .llms.scheduling import UsageMeter
 from .memories.recall_cache import CachedMemoryModel
-from .retrieval import fusion, per_clue_union
+from .retrieval import fusion, per_clue_union, trace
 from .retrieval.baselines import rank_baseline
 from .retrieval.bridges import find_bridges
 from .retrieval.calibration import WITH_EMBEDDER, WITHOUT_EMBEDDER, Doubles, calibrate
 from .retrieval.clue_search import MOST_WEIGHED, ClueQueries, keep_heaviest
-from .retrieval.fusion import Fusion
 from .retrieval.multi_query import EachMode, check_each_mode, check_texts, leads_to, rank_each
 from .retrieval.provenance import Provenance, Ranking
 from .retrieval.query import GUIDED, Mode, Query
@@ -42,8 +42,12 @@ from .retrieval.reranking import Reranking, best_rows, reorder
 from .retrieval.scoring import Scorer
 from .retrieval.selection import Selection, merge_neighbours, select
 from .scores import Floats, Scores
+from .store.save import Settings
 
 logger = logging.getLogger(__name__)
+
+_NUMBER = re.compile(r"\d+")
+"""The numbers of "The reply held more than 6 clues of a kind; 3 were left out."."""
 
 Method = Literal["whole", "key-points"]
 """How to summarize: by reading everything, or by the memory's key points."""
@@ -143,26 +147,28 @@ class Pipeline:
         memory_model: Of the corpus's memories.
         embedder: For dense scores, or None for BM25 alone.
         reranking: What reads the best of a ranking again, or None.
-        fusion: How scores and clues become a ranking.
-        shards: Most memories that one query asks.
-        clues: Most clues of one recall.
+        settings: Of the engine: how scores become a ranking, most memories asked, most clues of one recall.
         meter: Adds up what was spent.
+        warned: Kinds of warnings that were logged already.
     """
 
     memory_model: CachedMemoryModel
     embedder: CheckedEmbedder | None
     reranking: Reranking | None
-    fusion: Fusion
-    shards: int
-    clues: int
+    settings: Settings
     meter: UsageMeter
+    warned: set[str] = field(default_factory=set)
 
     def retrieve(
         self, corpus: Corpus, query: Query, selection: Selection, merge: bool = False
     ) -> Steps[list[Evidence]]:
         """The evidence for a query, best first; evidence that touches in its document becomes one piece with `merge`."""
         ranking = yield from self.rank(corpus, query)
-        _warn_if_nothing_matches(ranking)
+        if ranking.provenance.candidates.passages and not ranking.provenance.any:
+            self._warn_once(
+                "No term of the query occurs in the corpus (is it in another language?), so the evidence is no better than "
+                "any other. An embedder finds by meaning: MemoRAG(embedder=…)."
+            )
         evidence = select(
             ranking.fused, ranking.provenance, selection, self._calibrated(ranking, [ranking.provenance.signals])
         )
@@ -174,15 +180,18 @@ class Pipeline:
             raise InputError(
                 f'mode "{query.mode}" ranks by vectors and needs an embedder. Pass one, or use mode="bm25".'
             )
-        scores = yield from self.query_scores(corpus, query.text, query.filters, dense=query.mode != "bm25")
+        dense = query.mode != "bm25"
+        scores = yield from self.query_scores(corpus, query.text, query.filters, dense=dense, vector=query.vector)
         if query.mode not in GUIDED:
-            ranking = rank_baseline(scores, query.mode, self.fusion)
+            ranking = rank_baseline(scores, query.mode, self.settings.fusion)
         else:
             recall = query.recall or (yield from self._ask(corpus, scores))
             clue_scores = yield from self.clue_scores(
                 corpus, scores, texts_to_search(recall, query.mode), query.filters
             )
+            begun = time.perf_counter()
             ranking = self._fuse(corpus, clue_scores, recall, query.mode)
+            trace.tell(trace.FusionStep.of(ranking, query, time.perf_counter() - begun))
         return (yield from self._rerank(ranking))
 
     def recall(self, corpus: Corpus, query: Query) -> Steps[Recall]:
@@ -190,11 +199,11 @@ class Pipeline:
         scores = yield from self.query_scores(corpus, query.text, query.filters)
         recall = yield from self._ask(corpus, scores)
         texts = texts_to_search(recall)
-        if len(recall.clues) <= self.clues or not texts:
-            return replace(recall, clues=recall.clues[: self.clues])
+        if len(recall.clues) <= self.settings.clues or not texts:
+            return replace(recall, clues=recall.clues[: self.settings.clues])
         query_scores, *clue_scores = yield from self.clue_scores(corpus, scores, texts, query.filters)
-        weighted = ClueQueries.of(recall).weigh(query_scores, clue_scores, recall, self.clues)
-        return keep_heaviest(recall, weighted, self.clues)
+        weighted = ClueQueries.of(recall).weigh(query_scores, clue_scores, recall, self.settings.clues)
+        return keep_heaviest(recall, weighted, self.settings.clues)
 
     def retrieve_each(
         self, corpus: Corpus, texts: Sequence[str], selection: Selection, mode: EachMode, filters: Filters | None
@@ -203,7 +212,7 @@ class Pipeline:
         unique = check_texts(texts)
         check_each_mode(mode, self.embedder is not None)
         scores = yield from self.scores(corpus, unique, filters)
-        ranking = rank_each(scores, self.fusion, mode)
+        ranking = rank_each(scores, self.settings.fusion, mode)
         return select(ranking.fused, ranking.provenance, selection, self._calibrated(ranking, scores))
 
     # ── its steps ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -214,10 +223,19 @@ class Pipeline:
         return self.scorer.score(corpus.index, texts, vectors, filters)
 
     def query_scores(
-        self, corpus: Corpus, text: str, filters: Filters | None = None, *, dense: bool = True
+        self,
+        corpus: Corpus,
+        text: str,
+        filters: Filters | None = None,
+        *,
+        dense: bool = True,
+        vector: Sequence[float] | Floats | None = None,
     ) -> Steps[Scores]:
-        """What the index says of a query; by terms alone without `dense`."""
-        vectors = (yield from self._embed([text])) if dense else None
+        """What the index says of a query; by terms alone without `dense`, by `vector` where it is embedded already."""
+        if vector is None or not dense or self.embedder is None:
+            vectors = (yield from self._embed([text])) if dense else None
+        else:
+            vectors = self.embedder.check_query_vector(vector)
         [scores] = self.scorer.score(corpus.index, [text], vectors, filters)
         return scores
 
@@ -230,7 +248,7 @@ class Pipeline:
 
     @property
     def scorer(self) -> Scorer:
-        return Scorer(self.embedder, self.fusion)
+        return Scorer(self.embedder, self.settings.fusion)
 
     def _embed(self, texts: Sequence[str]) -> Steps[Floats | None]:
         if self.embedder is None:
@@ -240,27 +258,38 @@ class Pipeline:
 
     def _ask(self, corpus: Corpus, scores: Scores) -> Steps[Recall]:
         """The clues of the memories that the query's scores lead to."""
-        parts = corpus.route(scores, self.shards, self.memory_model)
+        parts, begun = corpus.route(scores, self.settings.shards, self.memory_model), time.perf_counter()
         recalls: list[Recall] = yield Ask(parts, self.memory_model.together)
-        recall = merge_recalls(scores.text, recalls, self.clues if len(recalls) <= 1 else MOST_WEIGHED * self.clues)
+        recall = merge_recalls(
+            scores.text, recalls, self.settings.clues if len(recalls) <= 1 else MOST_WEIGHED * self.settings.clues
+        )
         self.meter.add(recall.usage)
+        trace.tell(trace.RecallStep.of(recall, len(parts), time.perf_counter() - begun))
         for warning in recall.warnings:
-            logger.warning(warning)
+            self._warn_once(warning)
         return recall
+
+    def _warn_once(self, warning: str) -> None:
+        """Log a warning, once for each engine, whatever the numbers in it."""
+        kind = _NUMBER.sub("", warning)
+        if kind not in self.warned:
+            self.warned.add(kind)
+            logger.warning(warning)
 
     def _fuse(self, corpus: Corpus, scores: Sequence[Scores], recall: Recall, mode: Mode) -> Ranking:
         """The ranking by the query's scores and its clues'."""
         if mode == "per-clue-union":
             return per_clue_union.rank_union(scores)
         query, *clues = scores
-        weighted = ClueQueries.of(recall).weigh(query, clues, recall, self.clues)
-        fused = fusion.rank(query, weighted, self.fusion)
+        weighted = ClueQueries.of(recall).weigh(query, clues, recall, self.settings.clues)
+        settings = self.settings.fusion
+        fused = fusion.rank(query, weighted, settings)
         bridges = find_bridges(fused, query, corpus.index)
-        fused = (fused + self.fusion.bridge_weight * bridges.gain).astype(np.float32)
-        fused = read_on(fused, query.candidates, self.fusion.for_question(query.text).reading_on)
-        weights, heaviest = [clue.weight for clue in weighted], keep_heaviest(recall, weighted, self.clues)
-        clue_scores, names = [clue.scores for clue in weighted], bridges.names if self.fusion.bridge_weight else {}
-        return Ranking(fused, Provenance(query, clue_scores, weights, heaviest, bridges=names))
+        fused = (fused + settings.bridge_weight * bridges.gain).astype(np.float32)
+        fused = read_on(fused, query.candidates, settings.for_question(query.text).reading_on)
+        weights, heaviest = [clue.weight for clue in weighted], keep_heaviest(recall, weighted, self.settings.clues)
+        names = bridges.names if settings.bridge_weight else {}
+        return Ranking(fused, Provenance(query, [clue.scores for clue in weighted], weights, heaviest, bridges=names))
 
     def _calibrated(self, ranking: Ranking, texts: Sequence[Scores]) -> Doubles:
         """The score of each candidate, falling along the ranking: how likely it answers one of these texts."""
@@ -338,9 +367,9 @@ class Pipeline:
         """The key points that lead to a document, or all without one, and evidence for them, best first."""
         scores = yield from self.scores(corpus, points)
         if document_id is not None:
-            leading = [one for one in scores if leads_to(one, self.fusion, document_id)] or scores
+            leading = [one for one in scores if leads_to(one, self.settings.fusion, document_id)] or scores
             scores = [one.of_documents({document_id}) for one in leading]
-        ranking = rank_each(scores, self.fusion, "memorag")
+        ranking = rank_each(scores, self.settings.fusion, "memorag")
         evidence = select(ranking.fused, ranking.provenance, Selection(HITS * len(scores)))
         return [one.text for one in scores], evidence
 
@@ -350,11 +379,3 @@ def texts_to_search(recall: Recall, mode: Mode = "memorag") -> list[str]:
     if mode == "per-clue-union":
         return per_clue_union.searched(recall)
     return ClueQueries.of(recall).texts
-
-
-def _warn_if_nothing_matches(ranking: Ranking) -> None:
-    if ranking.provenance.candidates.passages and not ranking.provenance.any:
-        logger.warning(
-            "No term of the query occurs in the corpus (is it in another language?), so the evidence is no better than "
-            "any other. An embedder finds by meaning: MemoRAG(embedder=…)."
-        )

@@ -19,7 +19,8 @@ from memorag_integrations import Document, GistMemory, LLMMemory, MemoRAG
 from memorag_integrations.corpus.sharding import plan_shards
 from memorag_integrations.errors import Cancelled, InputError, StoreError
 from memorag_integrations.store import maintenance as upkeep
-from memorag_integrations.store.sqlite import DATABASE, reading
+from memorag_integrations.store.paths import DATABASE
+from memorag_integrations.store.sqlite import reading
 from memorag_integrations.store.store import Store
 from tests.conftest import BAKERY, LIGHTHOUSE, RIVER, HashEmbedder
 from tests.scripted import ScriptedLLM

@@ -9,11 +9,12 @@ import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ..clues import UsageMeter
 from ..contracts import LLM
 from ..documents import clean_text
 from ..errors import InputError, LLMError
 from ..llms.gate import PromptGate
-from ..llms.scheduling import UsageMeter, ask
+from ..llms.scheduling import ask
 from ..prompts import Prompts, fence, prompts_for
 from ..prompts.languages import detect, reply_sentence
 from ..replies.clue_parsing import parse_text

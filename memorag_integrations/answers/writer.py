@@ -6,12 +6,12 @@ import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ..clues import Completion, Usage
+from ..clues import Completion, Usage, UsageMeter
 from ..contracts import LLM
 from ..errors import InputError
 from ..evidence import Evidence
 from ..llms.gate import PromptGate
-from ..llms.scheduling import UsageMeter, aask, ask, check_llm, provider_errors
+from ..llms.scheduling import aask, ask, check_llm, provider_errors
 from ..memories.recall_cache import CachedMemoryModel
 from ..prompts import Prompts
 from ..replies.wrapping import strip_thoughts

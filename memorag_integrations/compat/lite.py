@@ -63,7 +63,7 @@ class MemoRAGLite(Pipeline):
         check_one_generator(gen_model_name_or_path, customized_gen_model)
         self.embedder = find_embedder(ret_model_name_or_path, cache_dir, access_token)
         if customized_gen_model is None:
-            from . import Model  # brings torch, which a generator behind an API does without
+            from .models import Model  # brings torch, which a generator behind an API does without
 
             customized_gen_model = Model(
                 gen_model_name_or_path or GENERATOR,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from ..clues import Completion, Recall
-from ..documents import Passage, Shard
+from ..documents import Shard
 from ..scores import Floats, LexicalWeights, Scores
 
 Config = Mapping[str, Any]
@@ -186,16 +186,6 @@ class LLM(Protocol):
         finally:
             if (close := getattr(pieces, "close", None)) is not None:
                 await asyncio.to_thread(close)
-
-
-@runtime_checkable
-class Searcher(Protocol):
-    """A user's own retriever or vector store: texts in, ranked passages per text out, all texts in one call."""
-
-    def search(self, texts: Sequence[str], k: int) -> list[list[Passage]]: ...
-
-    async def asearch(self, texts: Sequence[str], k: int) -> list[list[Passage]]:
-        return await asyncio.to_thread(self.search, texts, k)
 
 
 @runtime_checkable

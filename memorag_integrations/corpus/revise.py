@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..contracts import Memory, MemoryModel, Progress
-from ..documents import GIVEN, Document, Passage, Shard, check_metadata, clean_text
+from ..documents import GIVEN, Document, Passage, Shard, check_metadata, clean_text, embedding_text
 from ..encoders.checked import CheckedEmbedder
 from ..errors import Cancelled, InputError
 from ..index.documents import IndexedDocument, analyse
@@ -159,7 +159,11 @@ class Reviser:
         """The vector of each passage of new documents, by key, and how many of them the embedder made."""
         if self.embedder is None:
             return {}, 0
-        texts = {key: passage.text for entry in fresh for key, passage in zip(entry.keys, entry.passages, strict=True)}
+        texts = {
+            key: embedding_text(passage)
+            for entry in fresh
+            for key, passage in zip(entry.keys, entry.passages, strict=True)
+        }
         vectors = dict(current.index.vectors_of(list(texts)))
         if self.cache is not None:
             vectors |= self.cache.vectors([key for key in texts if key not in vectors])

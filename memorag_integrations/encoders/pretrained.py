@@ -16,6 +16,12 @@ WANTED = ["*.json", "*.safetensors", "*.bin", "*.pt", "*.model", "*.txt"]
 UNWANTED = ["onnx/*", "openvino/*", "*/onnx/*", "*/openvino/*"]
 
 
+class StoredName(str):
+    """The name of a model that a store gives. It may be used where the model is on this machine, and never downloaded."""
+
+    __slots__ = ()
+
+
 class Found(NamedTuple):
     """A model's folder.
 
@@ -49,6 +55,7 @@ def find_folder(
         MissingExtraError: For a repo id without the hub's client (the `hf` extra).
     """
     name, path = str(model), Path(model).expanduser()
+    here_alone = isinstance(model, StoredName)
     if path.is_dir():
         return Found(path)
     if path.exists() or name.startswith((".", "/", "~")) or name.count("/") != 1:
@@ -68,8 +75,11 @@ def find_folder(
             cache_dir=cache_dir,
             allow_patterns=list(wanted),
             ignore_patterns=UNWANTED,
+            local_files_only=here_alone,
         )
     except Exception as caught:  # The hub's client raises errors of many libraries.
+        if here_alone:
+            raise error(not_here(name)) from caught
         raise error(not_had(name, caught, revision)) from caught
     return Found(Path(downloaded), Path(downloaded).name)
 
@@ -94,6 +104,14 @@ def find_config(
     except Exception as caught:  # The hub's client raises errors of many libraries.
         raise error(not_had(str(model), caught, revision)) from caught
     return read_config(Path(file).parent, error)
+
+
+def not_here(model: str) -> str:
+    """Why a model that a store names is not downloaded, and what to do."""
+    return (
+        f"The store names the model {model!r}, which is not on this machine, and nothing is downloaded because a store says "
+        f"so. Name it yourself in load or open (embedder=…, memory=…), or download it first: `hf download {model}`."
+    )
 
 
 def not_had(model: str, error: BaseException, revision: str | None = None) -> str:

@@ -65,6 +65,7 @@ def insert_passages(
     passages: Iterable[PrecutPassage],
     to_precut: ToPrecut,
     *,
+    replaced: Collection[str] = (),
     progress: bool | Progress = True,
     cancel: threading.Event | None = None,
 ) -> Change:
@@ -75,6 +76,7 @@ def insert_passages(
         memo: The engine.
         passages: Whole passages of a host; those without any text are left out.
         to_precut: See `ToPrecut`.
+        replaced: Ids of documents whose other passages are removed: these are their new versions.
         progress, cancel: As in `MemoRAG.memorize`.
 
     Raises:
@@ -95,7 +97,9 @@ def insert_passages(
                 raise InputError(f"The new version of passage {id[:80]!r} holds no text. Delete it to take it out.")
         if blank:
             logger.warning("%d of %d passages hold no text and were left out.", len(blank), len(all_passages))
-        _assemble(state, corpus, new, [id for id in new if id in stored], to_precut)
+        leaving = [id for id in new if id in stored]
+        leaving += [id for id, passage in stored.items() if id not in new and passage.document_id in replaced]
+        _assemble(state, corpus, new, leaving, to_precut, replaced)
         return state.documents
 
     return memo.edit(edit, split=state.split, progress=progress, cancel=cancel)
@@ -188,13 +192,14 @@ def _assemble(
     new: Mapping[str, PrecutPassage],
     leaving: Sequence[str],
     to_precut: ToPrecut,
+    replaced_documents: Collection[str] = (),
 ) -> None:
     """Write into `state` the corpus with the new passages and without the leaving ones; only documents that an edit
     touches are assembled again.
     """
     leaving_ids, targets = set(leaving), {passage.document_id: None for passage in new.values()}
     for id in targets:
-        if id in corpus.entries and corpus.entries[id].cut != GIVEN:
+        if id in corpus.entries and corpus.entries[id].cut != GIVEN and id not in replaced_documents:
             raise InputError(
                 f"Document {id[:80]!r} was given as a whole, and passages of it cannot be inserted. Give its new version "
                 f"as a whole again, or delete it first."
@@ -206,6 +211,8 @@ def _assemble(
         if id not in targets and not loses:
             untouched.add(id)
             continue
+        if entry.cut != GIVEN:
+            continue  # given as a whole before: its new version takes its place
         for passage in entry.passages:
             successor = new.get(passage.id)
             if passage.id not in leaving_ids:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..contracts import Progress
-from ..documents import Document, Passage, text_hash
+from ..documents import Document, Passage, embedding_text, text_hash
 from ..errors import Cancelled
 from ..text import terms as analysis
 from .bm25 import Row, Vocabulary
@@ -23,7 +23,7 @@ class IndexedDocument:
         language: ISO 639-1 code.
         passages: In the order of the text.
         terms: The terms of each passage, as numbers of the corpus's vocabulary.
-        keys: `text_hash` of each passage's text, by which vectors are kept; none for BM25 alone.
+        keys: `text_hash` of each passage's `embedding_text`, by which vectors are kept; none for BM25 alone.
     """
 
     document: Document
@@ -66,5 +66,5 @@ def analyse(
                 if cancel is not None and cancel.is_set():
                     raise Cancelled("Cancelled while passages were indexed; the corpus is as it was before.")
                 progress("indexing terms", done, total)
-        keys = tuple(text_hash(passage.text) for passage in passages) if dense else ()
+        keys = tuple(text_hash(embedding_text(passage)) for passage in passages) if dense else ()
         yield IndexedDocument(document, name, code, tuple(passages), tuple(terms), keys)

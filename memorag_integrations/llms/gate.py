@@ -37,6 +37,10 @@ class PromptGate:
         self._waiting: deque[Ticket] = deque()
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[type[PromptGate], tuple[int]]:
+        """Copies and pickles are gates of their own, with nobody in line."""
+        return type(self), (self.limit,)
+
     def ticket(self, slots: int = 1) -> Ticket:
         """A ticket at the end of the line; it is to be given back by `Ticket.release`, admitted or not.
 

@@ -15,7 +15,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from ..clues import Completion, Usage
+from ..clues import Completion
 from ..contracts import LLM
 from ..contracts.conformance import conforms, missing_members
 from ..errors import InputError, LLMError, MemoRAGError
@@ -31,22 +31,6 @@ class BatchLLM(LLM, Protocol):
     """A language model that completes several prompts in one pass."""
 
     def complete_batch(self, prompts: Sequence[str], *, max_tokens: int | None = None) -> list[Completion]: ...
-
-
-class UsageMeter:
-    """Adds up what a model was asked for, by whichever thread."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._total = Usage()
-
-    def add(self, usage: Usage) -> None:
-        with self._lock:
-            self._total += usage
-
-    @property
-    def total(self) -> Usage:
-        return self._total
 
 
 def check_llm(llm: object) -> LLM:

@@ -72,7 +72,8 @@ class KVMemoryModel(BaseMemoryModel):
         check_extra(type(self).__name__, "hf")
         if not isinstance(self.model_name_or_path, str | Path) or not str(self.model_name_or_path).strip():
             raise InputError(f"Expected a checkpoint's folder or repo id, found {self.model_name_or_path!r}.")
-        self.model_name_or_path = str(self.model_name_or_path)
+        if isinstance(self.model_name_or_path, Path):
+            self.model_name_or_path = str(self.model_name_or_path)
         check_storage(self.storage)
         if self.language not in LANGUAGES:
             raise InputError(f"Expected language out of {', '.join(LANGUAGES)}, found {self.language!r}.")

@@ -10,12 +10,13 @@ from functools import cached_property
 from typing import ClassVar
 
 from .. import registry
-from ..clues import Completion, Recall, Usage, merge_recalls
+from ..clues import Completion, Recall, Usage, UsageMeter, merge_recalls
 from ..contracts import LLM, Config
 from ..documents import Shard, clean_text
+from ..drivers import in_worker
 from ..errors import InputError
 from ..llms.gate import PromptGate
-from ..llms.scheduling import UsageMeter, aask, ask, check_llm, no_llm
+from ..llms.scheduling import aask, ask, check_llm, no_llm
 from ..prompts import Prompts, fence, prompts_for
 from ..prompts.languages import detect, reply_sentence
 from ..replies.clue_parsing import parse_list, parse_reply, parse_text
@@ -199,9 +200,14 @@ class PromptMemory(BaseMemory):
     ) -> list[Recall]:
         """`recall`, awaiting the model's own async calls; what reads the text itself stays off the event loop."""
         model = self.model
-        chains = await asyncio.to_thread(self.chains, check_queries(queries))
+        chains = await in_worker(self.chains, check_queries(queries))
         answers = await aask(model.llm, chains, max_tokens=model.reply_tokens, gate=model.gate, cancel=cancel)
-        return await asyncio.to_thread(self._recalls, queries, chains, answers)
+        await asyncio.to_thread(self.prepare)
+        return await in_worker(self._recalls, queries, chains, answers)
+
+    def prepare(self) -> None:
+        """Build the index that clues are placed by, once: for a text of megabytes it takes seconds."""
+        _ = self.grounder.index
 
     def recall_key(self, query: str, scores: Scores | None) -> Hashable:
         """The settings that shape prompts and clues: a host may replace the prompts of a model in use."""

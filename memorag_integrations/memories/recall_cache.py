@@ -74,6 +74,10 @@ class CachedMemoryModel(JoiningModel):
         if isinstance(self.most, bool) or not isinstance(self.most, int) or self.most < 1:
             raise InputError(f"most must be a whole number of at least 1, found {self.most!r}.")
 
+    def __reduce__(self) -> tuple[type[CachedMemoryModel], tuple[MemoryModel, int]]:
+        """Copies and pickles are of the model; what it said is asked again there."""
+        return type(self), (self.model, self.most)
+
     @property
     def config(self) -> Config | None:
         return self.model.config

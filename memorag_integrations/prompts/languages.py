@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..text.languages import NAMES, SURE, identify
-from . import Prompts
+from .templates import Prompts
 
 
 def detect(text: str) -> str:

@@ -95,7 +95,7 @@ def _read(text: str) -> tuple[Iterable[tuple[ClueKind, str]], bool, list[str]]:
     warnings = ["The model's thoughts filled the reply: give it more reply tokens."] if unfinished else []
     if len(text) > LONGEST_REPLY:
         warnings.append(f"The reply had {len(text)} characters; the first {LONGEST_REPLY} were read.")
-    text = strip_fences(text[:LONGEST_REPLY])
+    text = strip_fences(_bounded(text))
     start = find_json(text)
     if start is None or any(strong_marker(line) for line in text[:start].splitlines()):
         return list_pairs(text), False, warnings
@@ -105,9 +105,17 @@ def _read(text: str) -> tuple[Iterable[tuple[ClueKind, str]], bool, list[str]]:
     return _json_pairs(values), True, warnings
 
 
+def _bounded(text: str) -> str:
+    """The first `LONGEST_REPLY` characters of `text`, up to the end of a line."""
+    if len(text) <= LONGEST_REPLY:
+        return text
+    head = text[:LONGEST_REPLY]
+    return head[: head.rfind("\n") + 1] or head
+
+
 def parse_text(text: str) -> str:
     """A reply that is one running text, such as a gist, without thoughts, fences and wrapping marks; "" for a refusal."""
-    text = clean(strip_fences(strip_thoughts(clean_text(text))[0][:LONGEST_REPLY]))
+    text = clean(strip_fences(_bounded(strip_thoughts(clean_text(text))[0])))
     head, colon, rest = text.partition("\n")
     if colon and head.rstrip().endswith((":", "：")) and is_preamble(head):
         text = rest.strip()

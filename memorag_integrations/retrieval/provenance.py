@@ -76,6 +76,11 @@ class Provenance:
         """The query's scores."""
         return self._query
 
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """What each text that was searched for counts in the sum."""
+        return {name: float(weight) for name, _, weight, _, _ in self._ranks}
+
     def reranked(self, order: Sequence[int], scores: Mapping[int, float], fused: Floats) -> Provenance:
         """A copy that also holds what a reranker said.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -9,6 +10,7 @@ from ..clues import Recall
 from ..documents import clean_text
 from ..errors import InputError
 from ..index.index import Filters
+from ..scores import Floats
 from .selection import Selection
 
 Mode = Literal["memorag", "plain", "bm25", "hybrid", "per-clue-union"]
@@ -31,12 +33,14 @@ class Query:
         mode: How to rank.
         filters: Which passages may compete.
         recall: Clues to search with, in the place of asking the memory.
+        vector: The query's vector, in the place of embedding its text.
     """
 
     text: str
     mode: Mode = "memorag"
     filters: Filters | None = None
     recall: Recall | None = None
+    vector: Sequence[float] | Floats | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "text", check_query(self.text))

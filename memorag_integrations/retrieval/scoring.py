@@ -65,4 +65,6 @@ class Scorer:
         return self._activate([query_signals, *clue_signals])
 
     def _activate(self, signals: Sequence[Signals]) -> list[Scores]:
-        return [activate(one, self.fusion) for one in add_lexical_scores(signals, self.embedder)]
+        if self.embedder is not None and self.embedder.lexical is not None:
+            signals = add_lexical_scores(signals, self.embedder)
+        return [activate(one, self.fusion) for one in signals]

@@ -19,7 +19,20 @@ from typing import Any
 import numpy as np
 
 from ..documents import GIVEN
-from .records import DocumentRow, PassageRow, ShardRow, State, pack_terms
+from .records import DocumentRow, PassageRow, ShardRow, State, Version, pack_terms
+
+SCHEMA = (
+    "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE documents(\n    place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, text TEXT NOT NULL, metadata TEXT NOT "
+    "NULL, language TEXT NOT NULL,\n    host TEXT)",
+    "CREATE TABLE passages(\n    place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, document INTEGER NOT NULL REFERENCES "
+    "documents(place),\n    start INTEGER, stop INTEGER, centre REAL NOT NULL, text TEXT, metadata TEXT, host TEXT,\n"
+    "    terms BLOB NOT NULL, vector BLOB REFERENCES vectors(key))",
+    "CREATE TABLE terms(number INTEGER PRIMARY KEY, term TEXT NOT NULL UNIQUE)",
+    "CREATE TABLE vectors(key BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE shards(place INTEGER PRIMARY KEY, documents TEXT NOT NULL, content TEXT NOT NULL, folder TEXT)",
+)
+"""Its tables as SQLite keeps them; whatever has others, or views and triggers, is no such store."""
 
 _TABLES = ("documents", "passages", "terms", "vectors", "shards")
 
@@ -60,4 +73,4 @@ def read(database: sqlite3.Connection) -> tuple[State, dict[bytes, bytes]]:
     if of_document:
         raise ValueError("some of its passages are of no document")
     shards = [ShardRow(documents, content, folder) for _, documents, content, folder in tables["shards"]]
-    return State(0, meta, list(rows), rows, shards, checksummed=False), dict(tables["vectors"])
+    return State(Version(None, 0, ""), meta, list(rows), rows, shards, checksummed=False), dict(tables["vectors"])

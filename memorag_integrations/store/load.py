@@ -13,9 +13,9 @@ from typing import Any
 from .. import registry
 from ..contracts import Embedder, Memory, MemoryModel
 from ..corpus.state import Corpus
-from ..documents import Document, Passage, Shard
+from ..documents import Document, Passage, Shard, embedding_text
 from ..encoders.checked import CheckedEmbedder
-from ..encoders.embedders import build_embedder, resolve_embedder
+from ..encoders.embedders import resolve_embedder
 from ..encoders.fingerprint import EmbedderFingerprint
 from ..errors import MemoryModelError, StoreError
 from ..index.bm25 import Vocabulary
@@ -26,10 +26,11 @@ from ..retrieval.fusion import Fusion
 from ..scores import Floats
 from ..text import terms as analysis
 from . import memory_files
-from .records import DocumentRow, PassageRow, ShardRow, State, from_json, unpack_terms
+from .records import DocumentRow, PassageRow, ShardRow, State, Version, from_json, unpack_terms
 from .save import Settings, StoreArtifacts, checksums_of, fingerprint_of, remember_checksum
 from .sqlite import damaged
 from .store import Store
+from .stored_models import build_stored
 
 logger = logging.getLogger(__name__)
 
@@ -64,13 +65,13 @@ class StoreModels:
 
 @dataclass(frozen=True)
 class LoadedCorpus:
-    """A corpus as it was loaded from a store, with its settings and models, and the store's generation."""
+    """A corpus as it was loaded from a store, with its settings and models, and which state of the store that is."""
 
     settings: Settings
     memory_model: CachedMemoryModel
     embedder: CheckedEmbedder | None
     corpus: Corpus
-    generation: int
+    version: Version
 
 
 def load_corpus(
@@ -88,17 +89,17 @@ def load_corpus(
         EmbedderError: For another embedder than the store's.
         MemoryModelError: Where a memory is not as it was written.
     """
-    store = Store(folder)
-    state = store.read()
-    if state.checksummed and not state.generation and not unfinished:
+    state = Store(folder).read()
+    store = Store(folder, identity=state.version.identity)
+    if state.checksummed and not state.version.generation and not unfinished:
         raise StoreError(
             f"The store at {folder} holds no corpus yet: what memorized into it was broken off. The same call again goes on "
             f"from what it had finished."
         )
     models = open_models(store, state, embedder, model)
     artifacts = models.artifacts
-    corpus, generation = restore_latest(artifacts, state, Corpus.empty(artifacts.embedder is not None))
-    return LoadedCorpus(models.settings, cached(artifacts.model), artifacts.embedder, corpus, generation)
+    corpus, version = restore_latest(artifacts, state, Corpus.empty(artifacts.embedder is not None))
+    return LoadedCorpus(models.settings, cached(artifacts.model), artifacts.embedder, corpus, version)
 
 
 def open_models(
@@ -107,21 +108,26 @@ def open_models(
     """The settings and the models that a stored state names. Raises as `load_corpus`."""
     with intact(store.folder):
         stored = state.meta["settings"]
-        settings = Settings(**{**stored, "fusion": Fusion(**stored["fusion"])})
+        settings = Settings(**{**stored, "fusion": Fusion(**stored["fusion"])}).checked()
         stored_embedder = None if state.meta["embedder"] is None else StoredEmbedder.of(state.meta["embedder"])
         config, fingerprint = state.meta["memory"]["config"], state.meta["memory"]["fingerprint"]
-    checked = _embedder(stored_embedder, resolve_embedder(embedder))
+    checked = _embedder(store.folder, stored_embedder, resolve_embedder(embedder))
     passed = registry.memory_by_name(memory) if isinstance(memory, str) else memory
-    artifacts = StoreArtifacts(store, cached(_memory_model(config, fingerprint, passed)), checked)
+    artifacts = StoreArtifacts(store, cached(_memory_model(store.folder, config, fingerprint, passed)), checked)
     if checked is not None:
         checked.late = artifacts.keep_late
     return StoreModels(settings, artifacts)
 
 
-def restore_latest(artifacts: StoreArtifacts, state: State, current: Corpus) -> tuple[Corpus, int]:
-    """The corpus of a stored state, and its generation.
+class Overtaken(MemoryModelError):
+    """Another process changed the store, and removed what the state that is being read still needs."""
 
-    Another process may change the store meanwhile and remove memories of this state. Then a later state is restored.
+
+def restore_latest(artifacts: StoreArtifacts, state: State, current: Corpus) -> tuple[Corpus, Version]:
+    """The corpus of a stored state, and which state it is.
+
+    Another process may change the store meanwhile and remove vectors and memories of this state. Then a later state is
+    restored.
 
     Args:
         artifacts: The store.
@@ -130,12 +136,12 @@ def restore_latest(artifacts: StoreArtifacts, state: State, current: Corpus) -> 
     """
     for _ in range(_RETRIES):
         try:
-            return restore(artifacts, state, current), state.generation
+            return restore(artifacts, state, current), state.version
         except MemoryModelError:
-            if artifacts.store.generation() == state.generation:
+            if artifacts.store.version() == state.version:
                 raise
             state = artifacts.store.read(checksums_of(current))
-    return restore(artifacts, state, current), state.generation
+    return restore(artifacts, state, current), state.version
 
 
 def restore(artifacts: StoreArtifacts, state: State, current: Corpus, *, strict: bool = True) -> Corpus:
@@ -166,7 +172,7 @@ def restore(artifacts: StoreArtifacts, state: State, current: Corpus, *, strict:
             "The terms of %d documents in %s were broken, and are made again.", len(state.broken_terms), folder
         )
     changed = [entry for id, entry in entries.items() if current.entries.get(id) is not entry]
-    vectors = _vectors_of(artifacts, changed, current) if dense else {}
+    vectors = _vectors_of(artifacts, changed, current, state.version if strict else None) if dense else {}
     with intact(folder):
         index = current.index.derive(list(entries.values()), vectors)
         shards = _shards(state.shards, {id: entry.document for id, entry in entries.items()}, current.shards, strict)
@@ -175,13 +181,21 @@ def restore(artifacts: StoreArtifacts, state: State, current: Corpus, *, strict:
     return Corpus(entries, [shard for shard, _ in formed], [memory for _, memory in formed], index)
 
 
-def _vectors_of(artifacts: StoreArtifacts, entries: Sequence[IndexedDocument], current: Corpus) -> dict[str, Floats]:
-    """Vectors of all passages of these documents; those that the store has lost are encoded again."""
+def _vectors_of(
+    artifacts: StoreArtifacts, entries: Sequence[IndexedDocument], current: Corpus, version: Version | None
+) -> dict[str, Floats]:
+    """Vectors of all passages of these documents; those that the store has lost are encoded again.
+
+    Raises:
+        Overtaken: Where some are missing because the store has gone on from this version.
+    """
     assert artifacts.embedder is not None
-    texts = {key: p.text for entry in entries for key, p in zip(entry.keys, entry.passages, strict=True)}
+    texts = {key: embedding_text(p) for entry in entries for key, p in zip(entry.keys, entry.passages, strict=True)}
     vectors = dict(current.index.vectors_of(list(texts)))
     vectors |= artifacts.vectors([key for key in texts if key not in vectors])
     if missing := {key: text for key, text in texts.items() if key not in vectors}:
+        if version is not None and artifacts.store.version() != version:
+            raise Overtaken("Another process changed the store while it was read. Read it again.")
         logger.warning(
             "%d of %d vectors in %s were lost or broken, and are encoded again.",
             len(missing), len(texts), artifacts.store.folder,
@@ -250,8 +264,9 @@ def _memory(
     try:
         if row.folder is None:
             return artifacts.model.form(shard)
-        locate = memory_files.check if state.checksummed else memory_files.folder_of
-        return artifacts.model.load(locate(artifacts.store.folder, row.folder), shard)
+        locate = memory_files.check if state.checksummed else memory_files.locate
+        path = locate(artifacts.store.folder, row.folder)
+        return memory_files.load(path, lambda path: artifacts.model.load(path, shard))
     except MemoryModelError:
         if strict:
             raise
@@ -277,7 +292,7 @@ def needs_embedder(folder: Path) -> bool:
         return meta is not None and meta["config"] is None
 
 
-def _embedder(stored: StoredEmbedder | None, passed: Embedder | None) -> CheckedEmbedder | None:
+def _embedder(folder: Path, stored: StoredEmbedder | None, passed: Embedder | None) -> CheckedEmbedder | None:
     if stored is None:
         if passed is not None:
             raise StoreError(
@@ -292,10 +307,12 @@ def _embedder(stored: StoredEmbedder | None, passed: Embedder | None) -> Checked
             f"The store's vectors were made by {stored.fingerprint}, which only you can make again: "
             f"pass the same embedding model to load."
         )
-    return CheckedEmbedder(build_embedder(stored.config), stored.fingerprint)
+    return CheckedEmbedder(build_stored(registry.EMBEDDERS, stored.config, folder), stored.fingerprint)
 
 
-def _memory_model(config: Mapping[str, Any] | None, fingerprint: str, passed: MemoryModel | None) -> MemoryModel:
+def _memory_model(
+    folder: Path, config: Mapping[str, Any] | None, fingerprint: str, passed: MemoryModel | None
+) -> MemoryModel:
     model: MemoryModel
     if passed is not None:
         model = passed
@@ -305,7 +322,7 @@ def _memory_model(config: Mapping[str, Any] | None, fingerprint: str, passed: Me
             f"pass the same memory model to load."
         )
     else:
-        model = registry.build(registry.MEMORY_MODELS, config)
+        model = build_stored(registry.MEMORY_MODELS, config, folder)
     if model.fingerprint != fingerprint:
         raise StoreError(
             f"The store's memory was made by {fingerprint}, but {model.fingerprint} was given. "

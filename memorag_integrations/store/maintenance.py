@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,11 +17,16 @@ from ..errors import MemoryModelError, StoreError
 from ..progress import reporting
 from . import memory_files
 from .load import StoreModels, intact, open_models, restore
-from .records import State
+from .memory_files import abandoned
+from .paths import FRESH, is_fresh_name, size_of
+from .records import State, Version
 from .save import StoreArtifacts, corpus_vectors, fingerprint_of, of_weights, row_of
-from .sqlite import FORMAT, FRESH, reading, refused, writing
+from .sqlite import FORMAT, damage, reading, refused, writing
 from .store import Store
-from .tables import Examination
+from .tables import Examination, count_broken_vectors, examine, find_space, read_vectors
+
+_RETRIES = 5
+"""Times that a store is verified anew where another process changed it meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -46,43 +52,71 @@ def verify(folder: str | Path) -> list[str]:
     Raises:
         StoreError: Where there is no store that this version can read.
     """
-    folder = Path(folder)
-    with reading(folder) as (database, version):
+    store = Store(Path(folder))
+    for _ in range(_RETRIES):
+        found = _verify_rows(store.folder)
+        # The files of memories are no part of the transaction in which the rows were read. Where one is missing, another
+        # process may have made the next state and removed it.
+        broken = _broken_memories(store.folder, found.memories)
+        if not broken or found.version is None or store.version() == found.version:
+            break
+    return [*found.problems, *broken]
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What is damaged in the rows of one state; which state that is; the names of its memories."""
+
+    problems: list[str]
+    version: Version | None = None
+    memories: Sequence[str] = ()
+
+
+def _verify_rows(folder: Path) -> _Rows:
+    with reading(folder) as (database, format):
         problems = [f"SQLite: {line}." for (line,) in database.execute("PRAGMA integrity_check(20)") if line != "ok"]
-    if version < FORMAT:
-        return problems
-    try:
-        examination = Store(folder).examine()
-    except StoreError as error:
-        return [*problems, str(error)]
-    state = examination.state
-    problems += [f"Document {id[:80]!r} is not as it was written. It cannot be made again." for id in examination.lost]
-    problems += [f"The terms of document {id[:80]!r} are broken. They can be made again." for id in state.broken_terms]
-    if not examination.intact:
-        problems.append("The list of documents, memories and settings is not the one that was written.")
-    try:
-        with intact(folder):
-            lost = _lost_vectors(folder, examination)
-    except StoreError as error:
-        problems.append(str(error))
-    else:
-        problems += [f"{lost} vectors are lost or broken. The embedder can make them again."] if lost else []
-    for name in dict.fromkeys(row.folder for row in state.shards if row.folder):
+        if format < FORMAT:
+            return _Rows(problems)
+        try:
+            with damage(folder):
+                examination = examine(database, format)
+        except StoreError as error:
+            return _Rows([*problems, str(error)])
+        state, lost = examination.state, examination.lost
+        problems += [f"Document {id[:80]!r} is not as it was written. It cannot be made again." for id in lost]
+        problems += [
+            f"The terms of document {id[:80]!r} are broken. They can be made again." for id in state.broken_terms
+        ]
+        if not examination.intact:
+            problems.append("The list of documents, memories and settings is not the one that was written.")
+        try:
+            with damage(folder), intact(folder):
+                problems += _broken_vectors(database, examination)
+        except StoreError as error:
+            problems.append(str(error))
+        return _Rows(problems, state.version, [row.folder for row in state.shards if row.folder is not None])
+
+
+def _broken_memories(folder: Path, names: Sequence[str]) -> list[str]:
+    problems = []
+    for name in dict.fromkeys(names):
         try:
             memory_files.check(folder, name)
-        except MemoryModelError as error:
+        except (MemoryModelError, StoreError) as error:
             problems.append(str(error))
-    return [*problems, *_broken_weights(folder, examination)]
+    return problems
 
 
 def compact(folder: str | Path, *, wait: float = 30.0) -> int:
     """Remove vectors and memories that no document refers to, and what interrupted work left. The bytes that were freed.
 
+    Only what has the form of a store's own is removed.
+
     Raises:
         StoreError: Where there is no store, another process writes to it for longer than `wait`, or the disk refuses.
     """
     folder = Path(folder)
-    before = _size(folder)
+    before = size_of(folder)
     with Store(folder, wait).transaction() as database:
         database.execute("DELETE FROM vectors WHERE key NOT IN (SELECT vector FROM passages WHERE vector IS NOT NULL)")
         named = [name for (name,) in database.execute("SELECT folder FROM shards WHERE folder IS NOT NULL")]
@@ -91,9 +125,9 @@ def compact(folder: str | Path, *, wait: float = 30.0) -> int:
         database.execute("COMMIT")
         database.execute("VACUUM")
     for remains in folder.glob(f"{FRESH}*"):
-        if memory_files.abandoned(remains):
+        if is_fresh_name(remains.name) and not remains.is_symlink() and remains.is_file() and abandoned(remains):
             remains.unlink(missing_ok=True)
-    return max(0, before - _size(folder))
+    return max(0, before - size_of(folder))
 
 
 def repair(
@@ -119,13 +153,14 @@ def repair(
             all would), or the embedder or memory model is missing.
     """
     store = Store(Path(folder), wait)
-    with reporting(progress) as report, store.transaction():
-        examination = store.examine()
+    with reporting(progress) as report, store.transaction() as database:
+        with damage(store.folder):
+            examination = examine(database, FORMAT)
         if examination.lost:
             _check_loss(store, examination, drop)
         models = open_models(store, examination.state, embedder, memory)
         corpus, done = _rebuilt(models, examination, report)
-        _rewrite(models.artifacts, examination.state, corpus)
+        _rewrite(models.artifacts, database, examination.state, corpus)
     return done
 
 
@@ -177,8 +212,8 @@ def _weigh(artifacts: StoreArtifacts, corpus: Corpus, progress: Progress) -> Non
         embedder.forget()
 
 
-def _rewrite(artifacts: StoreArtifacts, state: State, corpus: Corpus) -> None:
-    """Replace the store's database by one that holds this corpus."""
+def _rewrite(artifacts: StoreArtifacts, database: sqlite3.Connection, state: State, corpus: Corpus) -> None:
+    """End the transaction by writing every row of this corpus anew."""
     vocabulary, embedder = corpus.index.terms.vocabulary, artifacts.embedder
     rows = {id: row_of(entry, vocabulary) for id, entry in corpus.entries.items()}
     keys = [bytes.fromhex(key) for entry in corpus.entries.values() for key in entry.keys]
@@ -188,43 +223,26 @@ def _rewrite(artifacts: StoreArtifacts, state: State, corpus: Corpus) -> None:
         vectors[1], spaces[1] = corpus_vectors(corpus)(keys), json.dumps(asdict(embedder.fingerprint))
     if embedder is not None and embedder.lexical is not None:
         vectors[2], spaces[2] = artifacts.packed_weights(keys), json.dumps(asdict(of_weights(embedder.fingerprint)))
-    written = State(state.generation + 1, state.meta, list(rows), rows, artifacts.shards(corpus))
-    artifacts.store.rewrite(written, vectors, spaces)
+    version = replace(state.version, generation=state.version.generation + 1)
+    written = State(version, state.meta, list(rows), rows, artifacts.shards(corpus))
+    artifacts.store.rewrite(database, written, vectors, spaces)
 
 
-def _lost_vectors(folder: Path, examination: Examination) -> int:
-    """How many vectors that passages refer to are not there, or not as they were written."""
-    stored_embedder = examination.state.meta["embedder"]
-    documents = examination.state.rows.values()
-    keys = {row.vector for document in documents for row in document.passages if row.vector is not None}
-    if stored_embedder is None or not keys:
-        return 0
-    store = Store(folder)
-    space = _space_of(store, fingerprint_of(stored_embedder["fingerprint"]))
-    return len(keys) if space is None else len(keys) - len(store.vectors(space, sorted(keys)))
-
-
-def _broken_weights(folder: Path, examination: Examination) -> list[str]:
-    """What of the lexical weights is damaged, as a sentence."""
-    try:
-        with intact(folder):
-            stored_embedder = examination.state.meta["embedder"]
-            if stored_embedder is None:
-                return []
-            fingerprint = of_weights(fingerprint_of(stored_embedder["fingerprint"]))
-    except StoreError:
-        return []  # broken settings are reported with the list of documents
-    store = Store(folder)
-    space = _space_of(store, fingerprint)
-    broken = 0 if space is None else store.broken(space)
-    if not broken:
+def _broken_vectors(database: sqlite3.Connection, examination: Examination) -> list[str]:
+    """What of vectors and lexical weights is damaged, a sentence each."""
+    stored_embedder, documents = examination.state.meta["embedder"], examination.state.rows.values()
+    if stored_embedder is None:
         return []
-    return [f"The lexical weights of {broken} passages are broken. The embedder can make them again."]
+    fingerprint = fingerprint_of(stored_embedder["fingerprint"])
+    keys = {row.vector for document in documents for row in document.passages if row.vector is not None}
+    space = _space_of(database, fingerprint)
+    lost = len(keys) - (0 if space is None else len(read_vectors(database, space, sorted(keys))))
+    weights = _space_of(database, of_weights(fingerprint))
+    broken = 0 if weights is None else count_broken_vectors(database, weights)
+    problems = [f"{lost} vectors are lost or broken. The embedder can make them again."] if lost else []
+    said = f"The lexical weights of {broken} passages are broken. The embedder can make them again."
+    return [*problems, said] if broken else problems
 
 
-def _space_of(store: Store, fingerprint: EmbedderFingerprint) -> int | None:
-    return store.space(lambda stored: fingerprint_of(stored).same_space(fingerprint))
-
-
-def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+def _space_of(database: sqlite3.Connection, fingerprint: EmbedderFingerprint) -> int | None:
+    return find_space(database, lambda stored: fingerprint_of(stored).same_space(fingerprint))

@@ -72,11 +72,32 @@ class DocumentRow:
 
 
 @dataclass(frozen=True)
+class Version:
+    """Which state of which store.
+
+    Args:
+        identity: Of the store: random, written once, the same in its copies. None in a store of before there were any.
+        generation: Counts the changes.
+        digest: Of the state; two states with as many changes behind them differ in it. "" in the first format.
+    """
+
+    identity: str | None
+    generation: int
+    digest: str
+
+    def is_state(self, other: Version) -> bool:
+        """Whether both are the same state, where the store is the same."""
+        return self.generation == other.generation and (
+            self.digest == other.digest or "" in (self.digest, other.digest)
+        )
+
+
+@dataclass(frozen=True)
 class State:
     """One state of a store.
 
     Args:
-        generation: Number of changes so far.
+        version: Which one.
         meta: Settings and fingerprints.
         order: Ids of all documents, in their order.
         rows: The documents that were read, by id.
@@ -85,7 +106,7 @@ class State:
         checksummed: Whether the files of its memories have checksums; those of format 1 have none.
     """
 
-    generation: int
+    version: Version
     meta: Mapping[str, Any]
     order: Sequence[str]
     rows: Mapping[str, DocumentRow]

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..contracts import Memory, MemoryModel
 from ..corpus.revise import ArtifactCache
+from ..corpus.splitter import check_size
 from ..corpus.state import Corpus
 from ..documents import Document, Passage, Shard, text_hash
 from ..encoders.checked import CheckedEmbedder
@@ -28,8 +29,9 @@ from ..index.documents import IndexedDocument
 from ..index.learned_sparse import pack_weights, unpack_weights
 from ..retrieval.fusion import Fusion
 from ..scores import Floats, LexicalWeights
+from ..text.terms import check_language
 from . import memory_files
-from .records import DocumentRow, PassageRow, ShardRow, pack_terms, to_json
+from .records import DocumentRow, PassageRow, ShardRow, Version, pack_terms, to_json
 from .store import Store
 
 logger = logging.getLogger(__name__)
@@ -49,8 +51,11 @@ class Settings:
         """These settings.
 
         Raises:
-            InputError: Where `shards` or `clues` is no whole number of at least 1.
+            InputError: Where a passage size is out of range, a language unknown, or `shards` or `clues` is no whole number
+                of at least 1.
         """
+        check_size(self.passage_size)
+        check_language(self.language)
         for name, value in (("shards", self.shards), ("clues", self.clues)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InputError(f"{name} must be a whole number of at least 1, found {value!r}.")
@@ -121,10 +126,11 @@ class StoreArtifacts(ArtifactCache):
     def memory(self, shard: Shard) -> Memory | None:
         """The memory of this shard in the store; None where there is none that can be used."""
         name = memory_name(self.model, shard)
-        if not memory_files.folder_of(self.store.folder, name).is_dir():
+        if not memory_files.exists(self.store.folder, name):
             return None
         try:
-            return self.model.load(memory_files.check(self.store.folder, name), shard)
+            path = memory_files.check(self.store.folder, name)
+            return memory_files.load(path, lambda path: self.model.load(path, shard))
         except MemoryModelError as error:
             logger.warning("A memory in %s is not used, and formed again: %s", self.store.folder, error)
             memory_files.drop(self.store.folder, name)
@@ -169,7 +175,7 @@ class StoreArtifacts(ArtifactCache):
         return fingerprint_of(fingerprint).same_space(of_weights(self.embedder.fingerprint))
 
 
-def commit(artifacts: StoreArtifacts, corpus: Corpus, settings: Settings, expected: int | None) -> int | None:
+def commit(artifacts: StoreArtifacts, corpus: Corpus, settings: Settings, expected: Version | None) -> Version | None:
     """Make `corpus` the state of the store, after the memories and vectors that the store lacks. See `Store.commit`."""
     store, model, embedder = artifacts.store, artifacts.model, artifacts.embedder
     artifacts.shards(corpus)  # before the transaction, to keep that short

@@ -1,7 +1,7 @@
 """The store's SQLite file: opening, checking, locking. Every error of SQLite becomes a `StoreError`.
 
 memorag.sqlite3                application id "MRAG", user version = FORMAT
-  meta(key, value)             settings, fingerprints, and "state": generation, digest of all that follows: JSON
+  meta(key, value)             settings, fingerprints, and "state": identity, generation, digest of all that follows: JSON
   documents(…)                 number, place in the order, id, text, metadata, host, language, what cut it, its terms, checksums
   passages(…)                  by document and place: id, range, text unless it is a slice, metadata, host, terms, vector
   vectors(space, key, …)       float32, little-endian, by space and SHA-256 of the passage's text, with a checksum each
@@ -22,15 +22,11 @@ from pathlib import Path
 from uuid import uuid4
 
 from ..errors import MemoRAGError, StoreError
-from . import original_memorag
+from . import format1, original_memorag
+from .paths import DATABASE, FRESH, JOURNAL, MEMORIES, check_layout, status
 
 FORMAT = 2
 APPLICATION_ID = int.from_bytes(b"MRAG", "big")
-DATABASE = "memorag.sqlite3"
-MEMORIES = "memories"
-"""The folder beside the database with the files of memories."""
-FRESH = f".{DATABASE}."
-"""Prefix of databases that are being written and will be renamed to `DATABASE`. A stop may leave one behind."""
 
 READ_WAIT = 60.0
 """Seconds that a reader waits for a writer's commit, and a commit for the readers; then it is an error."""
@@ -55,9 +51,44 @@ SCHEMA = (
 )
 
 
+_connections: set[object] = set()
+"""A token for each connection of this process."""
+_inherited = False
+"""Whether this process was forked while its parent had a connection: SQLite's own locks may be held for ever here."""
+
+
+def _forked() -> None:
+    global _inherited
+    _inherited = _inherited or bool(_connections)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
+@contextmanager
+def _connected(folder: Path) -> Iterator[None]:
+    """Where SQLite is used.
+
+    Raises:
+        StoreError: In a process that was forked while it was used.
+    """
+    if _inherited:
+        raise StoreError(
+            f"The store at {folder} cannot be used in this process: it was forked while another thread was using a store. "
+            f'Fork while no call is under way, or start processes by multiprocessing\'s "spawn" or "forkserver".'
+        )
+    token = object()
+    _connections.add(token)
+    try:
+        yield
+    finally:
+        _connections.discard(token)
+
+
 def exists(folder: Path) -> bool:
-    """Whether this folder has a store's database."""
-    return (folder / DATABASE).is_file()
+    """Whether there is something under the name of a store's database in this folder."""
+    return status(folder / DATABASE) is not None
 
 
 @contextmanager
@@ -68,7 +99,7 @@ def reading(folder: Path) -> Iterator[tuple[sqlite3.Connection, int]]:
         StoreError: Where there is no store, it is damaged, or its format is newer than `FORMAT`.
     """
     path = _present(folder)
-    with damage(folder), closing(_opened(path)) as database:
+    with _connected(folder), damage(folder), closing(_opened(path)) as database:
         database.execute("BEGIN")
         yield database, _format(folder, path, database)
 
@@ -87,7 +118,7 @@ def writing(folder: Path, wait: float) -> Iterator[tuple[sqlite3.Connection, int
         path = _present(folder)
         if not os.access(folder, os.W_OK) or not os.access(path, os.W_OK):
             raise StoreError(f"The store at {folder} cannot be written to. Change its permissions, or copy it.")
-        with damage(folder), closing(_opened(path)) as database:
+        with _connected(folder), damage(folder), closing(_opened(path)) as database:
             inode = os.stat(path).st_ino
             database.execute(f"PRAGMA busy_timeout={int(1000 * wait)}")
             try:
@@ -100,7 +131,7 @@ def writing(folder: Path, wait: float) -> Iterator[tuple[sqlite3.Connection, int
                     ) from error
                 raise
             if _present(folder) != path or os.stat(path).st_ino != inode:
-                continue  # while this waited, another process replaced the file by one of a newer format
+                continue  # while this waited, another folder was put in the place of this one
             database.execute(f"PRAGMA busy_timeout={int(1000 * READ_WAIT)}")
             version = _format(folder, path, database)
             with refused(folder):
@@ -120,13 +151,29 @@ def create(folder: Path) -> None:
         os.link(path, folder / DATABASE)
 
 
+def overwrite(database: sqlite3.Connection, path: Path) -> None:
+    """End a transaction by putting what another database holds into this one, whole or not at all.
+
+    The file stays the same one, for whoever else has it open. SQLite's backup cannot run inside a transaction; so the
+    connection keeps its lock when the transaction ends, and nobody else writes in between.
+
+    Args:
+        database: In a transaction of `writing`.
+        path: Of the other database.
+    """
+    database.execute("PRAGMA locking_mode=EXCLUSIVE")
+    database.execute("COMMIT")
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as source:
+        source.backup(database)
+
+
 @contextmanager
 def fresh(folder: Path) -> Iterator[Path]:
     """An empty database beside the present one, already on the disk; it is removed when the block ends."""
     path = folder / f"{FRESH}{uuid4().hex}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        with _connected(folder), closing(sqlite3.connect(path, isolation_level=None)) as database:
             database.execute("PRAGMA synchronous=OFF")
             database.execute("BEGIN")
             for statement in SCHEMA:
@@ -158,6 +205,7 @@ def damage(folder: Path) -> Iterator[None]:
         IndexError,
         RecursionError,
         OverflowError,
+        AttributeError,
     ) as error:
         raise damaged(folder, error) from error
 
@@ -176,7 +224,7 @@ def refused(folder: Path) -> Iterator[None]:
 
 def missing_database(folder: Path) -> StoreError | None:
     """The error for a folder that has a store's other files but not its database; None for any other folder."""
-    remains = [name for name in (MEMORIES, f"{DATABASE}-journal") if (folder / name).exists()]
+    remains = [name for name in (MEMORIES, JOURNAL) if status(folder / name) is not None]
     if exists(folder) or not remains:
         return None
     return StoreError(
@@ -207,35 +255,38 @@ def _present(folder: Path) -> Path:
     path = folder / DATABASE
     try:
         names = sorted(entry.name for entry in folder.iterdir())[:5] if folder.is_dir() else []
-        readable = not path.is_file() or os.access(path, os.R_OK)
+        there = exists(folder)
     except PermissionError:
-        readable = False
-    if not readable:
-        raise StoreError(
-            f"The store at {folder} cannot be read. Check the permissions of the folder and what is in it."
-        )
-    if not path.is_file() and (refusal := original_memorag.refusal(folder)):
+        raise _unreadable(folder) from None
+    if not there and (refusal := original_memorag.refusal(folder)):
         raise refusal
     if not folder.is_dir():
         raise StoreError(f"Expected a store folder at {folder}, found {'a file' if folder.exists() else 'nothing'}.")
-    if not path.is_file() and (error := missing_database(folder)):
+    if not there and (error := missing_database(folder)):
         raise error
-    if not path.is_file():
+    if not there:
         raise StoreError(
             f"Expected a store at {folder}, with {DATABASE} in it; found {', '.join(names) or 'an empty folder'}. "
             f"Make one with memorize(documents, save_dir=…) or `memorag memorize PATH --store {folder}`."
         )
+    check_layout(folder)
+    if not os.access(path, os.R_OK):
+        raise _unreadable(folder)
     return path
+
+
+def _unreadable(folder: Path) -> StoreError:
+    return StoreError(f"The store at {folder} cannot be read. Check the permissions of the folder and what is in it.")
 
 
 def _opened(path: Path) -> sqlite3.Connection:
     """A connection. It rolls an interrupted write back where it may write, and only reads where it may not."""
     writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
-    journal = path.with_name(f"{path.name}-journal")
-    if not writable and journal.is_file() and journal.stat().st_size:
+    journal = status(path.with_name(JOURNAL))
+    if not writable and journal is not None and journal.st_size:
         raise StoreError(
             f"A write to the store at {path.parent} was broken off and must be taken back, but nothing can be written "
-            f"there. Open it once with write permission, or copy the folder with {journal.name}."
+            f"there. Open it once with write permission, or copy the folder with {JOURNAL}."
         )
     if path.stat().st_size < _SMALLEST:
         raise sqlite3.DatabaseError("the file is empty or cut short")
@@ -258,7 +309,12 @@ def _format(folder: Path, path: Path, database: sqlite3.Connection) -> int:
             f"The store at {folder} has format {version}; this version reads up to {FORMAT}. "
             f"Upgrade memorag-integrations to open it."
         )
+    if version not in (1, FORMAT):
+        raise StoreError(
+            f"The store at {folder} has format {version}, which there never was; this version reads 1 to {FORMAT}. It was left "
+            f"as it is. Restore it from a copy."
+        )
     schema = {sql for (sql,) in database.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
-    if version == FORMAT and schema != set(SCHEMA):
+    if schema != set(SCHEMA if version == FORMAT else format1.SCHEMA):
         raise sqlite3.DatabaseError("its tables are not those of a store")
     return version

@@ -12,23 +12,23 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError
 from . import format1, memory_files, original_memorag, tables
-from .records import DocumentRow, ShardRow, State
+from .paths import DATABASE, is_fresh_name
+from .records import DocumentRow, ShardRow, State, Version
 from .sqlite import (
-    DATABASE,
     FORMAT,
-    FRESH,
     create,
     damage,
     damaged,
     exists,
     fresh,
     missing_database,
+    overwrite,
     reading,
     refused,
     writing,
@@ -45,21 +45,23 @@ class Store:
     Args:
         folder: The folder.
         wait: Seconds to wait for another process that writes.
+        identity: Which store it must be; None for whichever is there. Each method raises StoreError for another one.
     """
 
     folder: Path
     wait: float = 30.0
+    identity: str | None = None
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def generation(self) -> int:
-        """The number of changes that the store has seen. Raises as `read` does."""
-        with reading(self.folder) as (database, version):
-            return tables.generation_of(tables.read_meta(database), version)[0]
+    def version(self) -> Version:
+        """Which state the store has. Raises as `read` does."""
+        with self._reading() as (database, format):
+            return tables.read_version(database, format)
 
     def meta(self) -> dict[str, Any]:
         """The settings and fingerprints alone."""
-        with reading(self.folder) as (database, _):
+        with self._reading() as (database, _):
             meta = tables.read_meta(database)
             meta.pop("state", None)
             return meta
@@ -73,64 +75,72 @@ class Store:
         Raises:
             StoreError: Where there is no store, its format is newer, or something is not as it was written.
         """
-        with reading(self.folder) as (database, version):
+        with self._reading() as (database, version):
             if version < FORMAT:
                 return format1.read(database)[0]
-            meta, generation, intact = _read_meta(database, version)
-            if not intact:
+            examination = tables.examine(database, version, known)
+            if not examination.intact:
                 raise ValueError("its state is not the one that was written")
-            examination = tables.read_state(database, generation, meta, known or {})
             if examination.lost:
                 names = ", ".join(repr(id[:80]) for id in examination.lost[:5])
                 raise ValueError(f"{len(examination.lost)} of its documents are not as they were written: {names}")
             return examination.state
 
-    def examine(self) -> Examination:
-        """What can be read of a state that may be damaged.
-
-        Raises:
-            StoreError: Where its rows cannot be read at all, or its format is another.
-        """
-        with reading(self.folder) as (database, version):
-            if version < FORMAT:
-                raise StoreError(
-                    f"The store at {self.folder} has format {version}. Open and change it once to carry it over."
-                )
-            meta, generation, intact = _read_meta(database, version)
-            return replace(tables.read_state(database, generation, meta, {}), intact=intact)
-
     def vectors(self, space: int, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """Those of these vectors that are there and as they were written."""
-        with reading(self.folder) as (database, version):
+        with self._reading() as (database, version):
             if version < FORMAT:
                 stored = format1.read(database)[1]
                 return {key: stored[key] for key in keys if key in stored}
             return tables.read_vectors(database, space, keys)
 
-    def broken(self, space: int) -> int:
-        """How many vectors of a space are not as they were written."""
-        with reading(self.folder) as (database, _):
-            return tables.count_broken_vectors(database, space)
-
     def space(self, same: Names) -> int | None:
         """The number of the embedder's space whose fingerprint `same` accepts; None where there is none."""
-        with reading(self.folder) as (database, version):
+        with self._reading() as (database, version):
             if version < FORMAT:
                 embedder = tables.read_meta(database)["embedder"]
                 return 1 if embedder is not None and same(embedder["fingerprint"]) else None
             return tables.find_space(database, same)
 
+    @contextmanager
+    def _reading(self) -> Iterator[tuple[sqlite3.Connection, int]]:
+        with self._same_place(), reading(self.folder) as (database, version):
+            self._check_identity(database, version)
+            yield database, version
+
+    @contextmanager
+    def _same_place(self) -> Iterator[None]:
+        if self.identity is not None and not exists(self.folder):
+            raise StoreError(
+                f"The store that was open at {self.folder} is not there any more: it was deleted or moved. Nothing was "
+                f"written. Put it back, or open it where it is now; save(folder) keeps what is in memory in another folder."
+            )
+        yield
+
+    def _check_identity(self, database: sqlite3.Connection, format: int) -> None:
+        if self.identity is not None and tables.read_version(database, format).identity != self.identity:
+            raise StoreError(
+                f"The store at {self.folder} is not the one that was opened: it was made anew, or another store was put in "
+                f"its place. Nothing was written. Open it again to work with what is there; save(folder) keeps what is in "
+                f"memory in another folder."
+            )
+
     # ── writing ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def prepare(self, meta: Mapping[str, Any]) -> None:
-        """Make an empty store where there is none, and carry one of an older format over."""
-        if not exists(self.folder):
+    def prepare(self, meta: Mapping[str, Any], *, new: bool = True) -> None:
+        """Make an empty store where there is none, and carry one of an older format over.
+
+        Args:
+            meta: Settings and fingerprints of a new store.
+            new: Whether one may be made; a store that is not there is a StoreError otherwise.
+        """
+        if new and self.identity is None and not exists(self.folder):
             check_target(self.folder)
             create(self.folder)
             with self.transaction() as database:
                 if not tables.read_meta(database):
                     tables.write_meta(database, meta)
-                    tables.write_generation(database, 0)
+                    tables.write_version(database, None, 0)
             return
         with self.transaction():
             pass
@@ -151,10 +161,10 @@ class Store:
         row: Callable[[str], DocumentRow],
         shards: Callable[[], Sequence[ShardRow]],
         *,
-        expected: int | None,
+        expected: Version | None,
         vectors: Mapping[int, Callable[[Sequence[bytes]], Mapping[bytes, bytes]]],
-    ) -> int | None:
-        """Make these documents and shards the state; only what differs is written. The new generation.
+    ) -> Version | None:
+        """Make these documents and shards the state; only what differs is written. The new version.
 
         Args:
             meta: Settings and fingerprints.
@@ -162,18 +172,18 @@ class Store:
             row: Gives the row of a document; called where the store has none with its checksum.
             shards: Gives all shards, once their memories are in the folder. Called inside the transaction, when no other
                 process can remove those memories any more.
-            expected: The generation that this state was made from. Where the store has another one by now, None is
-                returned and nothing written. None accepts any.
+            expected: The version that this state was made from. Where the store has another one by now, also that of a
+                copy that was put back, None is returned and nothing written. None accepts any.
             vectors: For each space, gives the vectors that passages refer to and the store lacks.
 
         Raises:
             StoreError: Where another writer holds the store, or the disk refuses; the store is what it was.
         """
         with self.transaction() as database:
-            generation, digest = tables.generation_of(tables.read_meta(database), FORMAT)
-            if expected is not None and generation != expected:
+            stored = tables.read_version(database, FORMAT)
+            if expected is not None and not stored.is_state(expected):
                 return None
-            if digest != tables.digest(database):
+            if stored.digest != tables.digest(database):
                 raise damaged(self.folder, "its state is not the one that was written")
             keys = tables.write_documents(database, checksums, row)
             for space, vectors_of in vectors.items():
@@ -181,29 +191,35 @@ class Store:
                 tables.write_vectors(database, space, vectors_of(lacking))
             tables.write_shards(database, shards())
             tables.write_meta(database, meta)
-            tables.write_generation(database, generation + 1)
-            return generation + 1
+            return tables.write_version(database, stored.identity, stored.generation + 1)
 
-    def rewrite(self, state: State, vectors: Mapping[int, Mapping[bytes, bytes]], spaces: Mapping[int, str]) -> None:
-        """Replace the database by a new one with this state and these vectors; to be called inside a `transaction`."""
+    def rewrite(
+        self,
+        database: sqlite3.Connection,
+        state: State,
+        vectors: Mapping[int, Mapping[bytes, bytes]],
+        spaces: Mapping[int, str],
+    ) -> None:
+        """End a `transaction` by writing every row anew: this state, these vectors, and nothing else."""
         with refused(self.folder), fresh(self.folder) as path:
             tables.fill(path, state, vectors, spaces)
-            os.replace(path, self.folder / DATABASE)
+            overwrite(database, path)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """A transaction on a store of the format in use. A store of an older format is carried over first."""
-        with writing(self.folder, self.wait) as (database, version):
+        with self._same_place(), writing(self.folder, self.wait) as (database, version):
+            self._check_identity(database, version)
             if version == FORMAT:
                 yield database
                 return
             with damage(self.folder):
                 state, vectors = format1.read(database)
             for name in {row.folder for row in state.shards if row.folder}:
-                memory_files.write_manifest(memory_files.folder_of(self.folder, name), name)
+                memory_files.write_manifest(memory_files.locate(self.folder, name), name)
             embedder = state.meta["embedder"]
             spaces = {} if embedder is None else {1: json.dumps(embedder["fingerprint"])}
-            self.rewrite(state, {1: vectors} if embedder else {}, spaces)
+            self.rewrite(database, state, {1: vectors} if embedder else {}, spaces)
         with writing(self.folder, self.wait) as (database, _):
             yield database
 
@@ -220,7 +236,7 @@ def check_target(folder: Path) -> Path:
                 pass
         elif error := missing_database(folder):
             raise error
-        elif any(not entry.name.startswith(FRESH) for entry in folder.iterdir()):
+        elif any(not is_fresh_name(entry.name) for entry in folder.iterdir()):
             raise original_memorag.refusal(folder) or StoreError(
                 f"Expected an empty folder or a store at {folder}, found other files. Pass another folder; these were left."
             )
@@ -229,11 +245,3 @@ def check_target(folder: Path) -> Path:
     elif folder.exists():
         raise StoreError(f"Expected a folder at {folder}, found a file. Pass another path; the file was left.")
     return folder
-
-
-def _read_meta(database: sqlite3.Connection, version: int) -> tuple[dict[str, Any], int, bool]:
-    """Settings and fingerprints, the generation, and whether the digest is the one of what the tables hold."""
-    meta = tables.read_meta(database)
-    generation, digest = tables.generation_of(meta, version)
-    del meta["state"]
-    return meta, generation, digest == tables.digest(database)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-from .records import DocumentRow, PassageRow, ShardRow, State, checksum
+from ..errors import StoreError
+from .records import DocumentRow, PassageRow, ShardRow, State, Version, checksum
 from .sqlite import FORMAT, sync
 
 Names = Callable[[Mapping[str, Any]], bool]
@@ -50,7 +52,7 @@ class Examination:
 
 
 def read_meta(database: sqlite3.Connection) -> dict[str, Any]:
-    """Settings, fingerprints and the state's generation and digest."""
+    """Settings, fingerprints and which state this is."""
     return {key: json.loads(value) for key, value in database.execute("SELECT key, value FROM meta")}
 
 
@@ -60,19 +62,32 @@ def write_meta(database: sqlite3.Connection, meta: Mapping[str, Any]) -> None:
     database.executemany("INSERT INTO meta VALUES (?, ?)", [(key, json.dumps(value)) for key, value in meta.items()])
 
 
-def generation_of(meta: Mapping[str, Any], version: int) -> tuple[int, str]:
-    """The generation of a stored state and its digest; format 1 has neither."""
-    if version < FORMAT:
-        return 0, ""
-    return int(meta["state"]["generation"]), str(meta["state"]["digest"])
+def new_identity() -> str:
+    """A random name, by which a store and its copies are told from all other stores."""
+    return uuid4().hex
 
 
-def write_generation(database: sqlite3.Connection, generation: int) -> None:
-    """Note the generation and the digest of what the tables hold; the last step of a change."""
-    state = json.dumps({"generation": generation, "digest": ""})
-    database.execute("INSERT OR REPLACE INTO meta VALUES ('state', ?)", (state,))
-    state = json.dumps({"generation": generation, "digest": digest(database)})
-    database.execute("INSERT OR REPLACE INTO meta VALUES ('state', ?)", (state,))
+def read_version(database: sqlite3.Connection, format: int) -> Version:
+    """Which state of which store this is, as it was noted."""
+    if format < FORMAT:
+        return Version(None, 0, "")
+    [(stored,)] = database.execute("SELECT value FROM meta WHERE key = 'state'").fetchall() or [("",)]
+    state = json.loads(stored)
+    identity = state.get("identity")
+    return Version(None if identity is None else str(identity), int(state["generation"]), str(state["digest"]))
+
+
+def write_version(database: sqlite3.Connection, identity: str | None, generation: int) -> Version:
+    """Note the identity, the generation and the digest of what the tables hold; the last step of a change.
+
+    Args:
+        identity: Of the store; None gives it one.
+    """
+    version = Version(identity or new_identity(), generation, "")
+    for _ in range(2):  # the digest covers the generation that is noted
+        database.execute("INSERT OR REPLACE INTO meta VALUES ('state', ?)", (json.dumps(asdict(version)),))
+        version = replace(version, digest=digest(database))
+    return version
 
 
 def digest(database: sqlite3.Connection) -> str:
@@ -88,15 +103,20 @@ def digest(database: sqlite3.Connection) -> str:
     return f"{total % _DIGESTS:032x}"
 
 
-def read_state(
-    database: sqlite3.Connection, generation: int, meta: Mapping[str, Any], known: Mapping[str, bytes]
-) -> Examination:
-    """A state without its vectors.
+def examine(database: sqlite3.Connection, format: int, known: Mapping[str, bytes] | None = None) -> Examination:
+    """What can be read of a state that may be damaged, without its vectors.
 
     Args:
-        generation, meta: Of the state, as they were read.
         known: Checksums of documents by id; a document whose checksum is the same is not read.
+
+    Raises:
+        StoreError: Where the format is another.
     """
+    if format < FORMAT:
+        raise StoreError(f"The store has format {format}. Open and change it once to carry it over.")
+    version, meta = read_version(database, format), read_meta(database)
+    del meta["state"]
+    known = known or {}
     stored = database.execute("SELECT number, id, seal FROM documents ORDER BY place").fetchall()
     to_read = [number for number, id, stored_checksum in stored if known.get(id) != stored_checksum]
     passages = _read_passages(database, to_read)
@@ -115,8 +135,8 @@ def read_state(
     shards = [
         ShardRow(*row) for row in database.execute("SELECT documents, content, folder FROM shards ORDER BY place")
     ]
-    state = State(generation, meta, [id for _, id, _ in stored], rows, shards, frozenset(broken_terms))
-    return Examination(state, lost)
+    state = State(version, meta, [id for _, id, _ in stored], rows, shards, frozenset(broken_terms))
+    return Examination(state, lost, version.digest == digest(database))
 
 
 def _read_passages(database: sqlite3.Connection, numbers: Sequence[int]) -> dict[int, list[PassageRow]]:
@@ -281,7 +301,7 @@ def fill(path: Path, state: State, vectors: Mapping[int, Mapping[bytes, bytes]],
             write_vectors(database, space, vectors_of_space)
         write_shards(database, state.shards)
         write_meta(database, state.meta)
-        write_generation(database, state.generation)
+        write_version(database, state.version.identity, state.version.generation)
         database.execute("COMMIT")
     finally:
         database.close()

@@ -7,6 +7,7 @@ and the text's: so many occurrences of words are counted, and so many characters
 
 from __future__ import annotations
 
+import os
 import threading
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -28,8 +29,6 @@ OCCURRENCES = 1 << 16
 """Occurrences of the clue's words and runs of words that vote; beyond it the most common words have no vote."""
 WINDOWS = 6
 """Most windows of the text that a clue is aligned with."""
-ALIGNED = 3
-"""Of these, the most promising ones in which every range is tried."""
 SHORT = 50_000_000
 """A clue is aligned character by character where its length squared, by the window's length, is at most this."""
 GRID = 6
@@ -40,12 +39,27 @@ STEPS = 8
 MOST_WORDS = 1000
 """Words of a clue that are looked for. In a script without blanks between words, every character is one."""
 
-_COMPARED = 40_000_000
+COMPARED = 80_000_000
+"""Characters of the clue times characters of a range, summed over all ranges that are compared with it; outside Latin
+scripts each pair counts three times."""
 _MOST_CHECKS = 28
 _LONG = 1000
 _FEW_WINDOWS = 3
 _FEW_CHECKS = 8
 _CANDIDATES = 100
+
+
+_building = threading.Lock()  # one index at a time: each takes seconds of pure Python for a text of megabytes
+
+
+def _reset_building() -> None:
+    """In the child of a fork: the thread that held the lock is not there."""
+    global _building
+    _building = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # there is no fork on Windows
+    os.register_at_fork(after_in_child=_reset_building)
 
 
 class Place(NamedTuple):
@@ -68,13 +82,12 @@ class Grounder:
         self._text = text
         self._least = least
         self._index: WordIndex | None = None
-        self._lock = threading.Lock()
 
     @property
     def index(self) -> WordIndex:
         """Where the words of the text stand; several threads that ask at once share one."""
         if self._index is None:
-            with self._lock:
+            with _building:
                 if self._index is None:
                     self._index = WordIndex(self._text)
         return self._index
@@ -103,8 +116,7 @@ class Grounder:
         if place := self._exact(target, votes, (low, high), (start, end)):
             return place
         windows = [_Window(target, self.index, *window) for window in self._windows(target, votes, low, high)]
-        windows.sort(key=lambda window: -window.likeness)
-        places = [window.place() for window in windows[:ALIGNED]]
+        places = [window.place() for window in sorted(windows, key=lambda window: -window.likeness)]
         best = max(places, key=lambda place: (place.score, -place.start), default=None)
         return best if best and best.score >= self._least else None
 
@@ -139,12 +151,12 @@ class Grounder:
         buckets = (votes.positions - low) // width
         first_votes = np.ones(len(buckets), bool)  # a word has one vote for a bucket, however often it stands there
         first_votes[1:] = (np.diff(buckets) != 0) | (np.diff(votes.units) != 0)
-        weights = np.bincount(
+        weights: Floats = np.bincount(  # type: ignore[assignment]  # its stub knows of no weights
             buckets[first_votes],
             weights=votes.weights[votes.units[first_votes]],
             minlength=(high - low) // width + 2,
         )
-        pairs = weights[:-1] + weights[1:]
+        pairs: Floats = weights[:-1] + weights[1:]
         margin = width // 2 + 2
         chosen: list[int] = []
         for bucket in _highest(pairs, 2 * WINDOWS):
@@ -177,22 +189,32 @@ class _Clue:
         self.joined = " ".join(self.forms)
         self.numbers = index.numbers(self.forms)
         self.windows = WINDOWS if len(self.joined) <= _LONG else _FEW_WINDOWS
-        self.checks = int(min(_MOST_CHECKS, _COMPARED / (len(self.joined) + 1) ** 2 / self.windows))
+        latin = max(self.joined, default="") < "\u0100"  # other characters are looked up in a hash table: about 3 times
+        self._cost = len(self.joined) * (1 if latin else 3)
+        self.checks = int(min(_MOST_CHECKS, COMPARED / 2 / (self._cost * len(self.joined) + 1) / self.windows))
         rarities = index.rarity(self.numbers)
         self.mean_rarity = float(rarities.mean()) if self.forms else 0.0
         self._rarity = dict(zip(self.forms, rarities.tolist(), strict=True))
         self._total = sum(self._rarity.values())
+        self._left = COMPARED
 
     def __contains__(self, form: str) -> bool:
         return form in self._rarity
 
     def likeness(self, place: list[str]) -> float:
-        """Half the likeness of the characters in order, above that of unlike texts; half the share of rare words found."""
+        """Half the likeness of the characters in order, above that of unlike texts; half the share of rare words found.
+
+        0 once the work for this clue has reached its bound; the most promising ranges come first.
+        """
         if self.forms == place:
             return 1.0
-        characters = max(0.0, 2.0 * Indel.normalized_similarity(self.joined, " ".join(place)) - 1.0)
-        found = sum(map(self._rarity.__getitem__, self._rarity.keys() & set(place))) / self._total
-        return min(0.99, (characters + found) / 2)
+        joined = " ".join(place)
+        self._left -= self._cost * len(joined)
+        if self._left < 0:
+            return 0.0
+        characters = max(0.0, 2.0 * Indel.normalized_similarity(self.joined, joined) - 1.0)
+        found: float = sum(map(self._rarity.__getitem__, self._rarity.keys() & set(place))) / self._total
+        return float(min(0.99, (characters + found) / 2))
 
 
 class _Window:
@@ -209,7 +231,7 @@ class _Window:
         numbers = index.ids[low:high]
         forms = index.forms
         self._forms = [forms[number] for number in numbers.tolist()]
-        shared = np.where(np.isin(numbers, clue.numbers), index.rarity(numbers), 0.0)
+        shared = np.where(np.isin(numbers, clue.numbers), index.rarity(numbers.astype(np.int64)), 0.0)
         self._in_clue = shared > 0
         self._ranges = {range_: self._likeness(*range_) for range_ in map(self._trimmed, self._promising(shared))}
 

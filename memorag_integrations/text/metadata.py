@@ -82,7 +82,7 @@ def encode_metadata(metadata: Mapping[str, Any], owner: str) -> dict[str, Any]:
                 f"it first, for example with str(...)."
             )
         try:
-            items.append((key, _encoded(key, ""), _encoded(value, "")))
+            items.append((key, str.__str__(key), _encoded(value, "")))
         except _NoForm as error:
             place = f" (at {key}{error.place})" if error.place else ""
             raise InputError(
@@ -143,9 +143,7 @@ def _encoded(value: Any, place: str) -> Any:
         if isinstance(value, plain):
             return convert(value)
     if isinstance(value, Mapping):
-        return _mapping_of(
-            [(key, _encoded(key, place), _encoded(item, f"{place}.{key}")) for key, item in value.items()]
-        )
+        return _mapping_of([(key, _key(key, place), _encoded(item, f"{place}.{key}")) for key, item in value.items()])
     if isinstance(value, list | tuple | set | frozenset):
         items = [_encoded(item, f"{place}[{i}]") for i, item in enumerate(value)]
         if isinstance(value, list):
@@ -157,6 +155,13 @@ def _encoded(value: Any, place: str) -> Any:
         if isinstance(value, kind) and _readable(tag, written := text(value)):
             return {TAG: tag, "value": written}
     raise _NoForm(value, place)
+
+
+def _key(key: Any, place: str) -> Any:
+    """A key of a mapping: text, a number, True, False or None."""
+    if key is None or isinstance(key, str | int | float | np.number):
+        return _encoded(key, place)
+    raise _NoForm(key, place)
 
 
 def _mapping_of(items: Sequence[tuple[Any, Any, Any]]) -> dict[str, Any]:

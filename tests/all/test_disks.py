@@ -15,7 +15,7 @@ import pytest
 from memorag_integrations import Document, GistMemory, MemoRAG
 from memorag_integrations.errors import StoreError
 from memorag_integrations.store import maintenance as upkeep
-from memorag_integrations.store.sqlite import DATABASE
+from memorag_integrations.store.paths import DATABASE
 
 from ..conftest import HashEmbedder
 from ..faults import kill

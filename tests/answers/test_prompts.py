@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from memorag_integrations.answers.prompts import answer_prompt, condense, summary_prompt
+from memorag_integrations.clues import UsageMeter
 from memorag_integrations.errors import InputError, LLMError
-from memorag_integrations.llms.scheduling import UsageMeter
 from memorag_integrations.prompts import fence
 from memorag_integrations.text.tokens import estimate_tokens
 

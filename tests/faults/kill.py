@@ -34,7 +34,7 @@ from benchmarks.synthetic import Words, gists, make_documents, make_text
 from memorag_integrations import Document, MemoRAG
 from memorag_integrations.errors import MemoryModelError, StoreError
 from memorag_integrations.store.maintenance import compact
-from memorag_integrations.store.sqlite import DATABASE, MEMORIES
+from memorag_integrations.store.paths import DATABASE, MEMORIES
 from tests.faults.processes import processes
 from tests.faults.states import State, hash_of, same, state_of, unsound
 

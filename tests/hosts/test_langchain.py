@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from langchain_memorag import LangChainEmbedder, LangChainReranker, MemoRAGRetriever
 from memorag_integrations import MemoRAG, Reranking
 from memorag_integrations.errors import EmbedderError, InputError, RerankerError, StoreError
-from memorag_integrations.retrieval import fusion
+from memorag_integrations.hosts.passage_ids import host_id
+from memorag_integrations.retrieval import scoring
 from tests.hosts.corpus import TEXTS, vector
 
 
@@ -67,7 +68,7 @@ class TestStandard(RetrieversIntegrationTests):
 
 
 def test_documents_carry_place_and_provenance_and_their_metadata():
-    found = retriever(k=3).invoke("How do the brother's views of land drift apart?")
+    found = retriever(k=3, provenance=True).invoke("How do the brother's views of land drift apart?")
     assert len(found) == 3
     for document in found:
         proof = document.metadata["memorag"]
@@ -85,7 +86,7 @@ def test_every_setting_obeys_for_one_call():
     assert len(one.invoke("the mill", k=1)) == 1
     assert {d.metadata["kind"] for d in one.invoke("the mill", filters={"kind": "guide"})} == {"guide"}
     bm25 = one.invoke("the mill", mode="bm25", k=8)
-    assert [d.id for d in bm25] == [e.passage.id for e in one.memo.retrieve("the mill", 8, mode="bm25")]
+    assert [d.id for d in bm25] == [host_id(e.passage) for e in one.memo.retrieve("the mill", 8, mode="bm25")]
     assert one.invoke("the mill", k=8, cutoff=0.999) == []
     assert len(one.invoke("the mill")) == 2
     with pytest.raises(TypeError, match="top_k"):
@@ -101,8 +102,8 @@ async def test_async_finds_the_same_and_does_not_block(monkeypatch):
     assert [d.id for d in await one.ainvoke("wheel", k=1)] == [d.id for d in one.invoke("wheel", k=1)]
 
     ran_on = []
-    activate = fusion.activate
-    monkeypatch.setattr(fusion, "activate", lambda *args: ran_on.append(threading.current_thread()) or activate(*args))
+    activate = scoring.activate
+    monkeypatch.setattr(scoring, "activate", lambda *args: ran_on.append(threading.current_thread()) or activate(*args))
     await asyncio.gather(one.ainvoke("wheel"), one.ainvoke("candles"))
     assert ran_on
     assert threading.main_thread() not in ran_on
@@ -151,7 +152,7 @@ def test_chunks_with_start_index_stand_at_their_offsets():
 
 
 def test_the_same_text_twice_without_ids_is_one_evidence_with_two_places():
-    one = MemoRAGRetriever.from_documents([Document(page_content=TEXTS["guide"])] * 2)
+    one = MemoRAGRetriever.from_documents([Document(page_content=TEXTS["guide"])] * 2, provenance=True)
     found = one.invoke("boiler")
     assert len(found) == 1
     assert len(found[0].metadata["memorag"]["repeats"]) == 1
@@ -228,7 +229,7 @@ class WordEncoder(BaseCrossEncoder):
 
 @pytest.mark.parametrize("reranker", [ByWord(), ByWord(scored=False), WordEncoder()])
 async def test_a_reranker_of_langchain_rereads_the_best(reranker, tmp_path):
-    settings = {"k": 4, "engine": {"passage_size": 120}}
+    settings = {"k": 4, "engine": {"passage_size": 120}, "provenance": True}
     retriever = MemoRAGRetriever.from_documents(documents(), reranker=reranker, **settings)
     plain = MemoRAGRetriever.from_documents(documents(), **settings).invoke("How is the mill?")
     found = retriever.invoke("How is the mill?")

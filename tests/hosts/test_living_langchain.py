@@ -250,7 +250,7 @@ async def test_a_chunk_of_a_source_that_was_taken_in_as_a_document_is_refused(ap
     [
         (["a text"], "Expected langchain_core Document objects, found str"),
         ([Document(page_content="x", metadata={"at": object()})], "JSON"),
-        ([Document(page_content="x", id="a", metadata={"at": {1}})], "JSON"),
+        ([Document(page_content="x", id="a", metadata={"at": {b"1"}})], "JSON"),
         ([Document(page_content="x", id="a\x00b")], "valid Unicode without NUL"),
     ],
 )

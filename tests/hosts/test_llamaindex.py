@@ -21,7 +21,7 @@ from llamaindex_memorag import LlamaIndexEmbedder, LlamaIndexReranker, MemoRAGQu
 from llamaindex_memorag.adapters import app_embed_model, app_llm
 from memorag_integrations import Reranking
 from memorag_integrations.errors import EmbedderError, InputError, RerankerError, StoreError
-from memorag_integrations.retrieval import fusion
+from memorag_integrations.retrieval import scoring
 from tests.hosts.corpus import TEXTS, vector
 
 
@@ -56,7 +56,9 @@ def documents():
 
 
 def test_nodes_carry_place_score_source_and_provenance():
-    retriever = MemoRAGRetriever.from_documents(documents(), similarity_top_k=3, engine={"passage_size": 120})
+    retriever = MemoRAGRetriever.from_documents(
+        documents(), similarity_top_k=3, engine={"passage_size": 120}, provenance=True
+    )
     found = retriever.retrieve("How do the brother's views of land drift apart?")
     assert len(found) == 3
     assert [node.score for node in found] == sorted((node.score for node in found), reverse=True)
@@ -87,8 +89,8 @@ async def test_async_finds_the_same_and_does_not_block(monkeypatch):
     assert model.asynchronous == 2
 
     ran_on = []
-    activate = fusion.activate
-    monkeypatch.setattr(fusion, "activate", lambda *args: ran_on.append(threading.current_thread()) or activate(*args))
+    activate = scoring.activate
+    monkeypatch.setattr(scoring, "activate", lambda *args: ran_on.append(threading.current_thread()) or activate(*args))
     await asyncio.gather(retriever.aretrieve("wheel"), retriever.aretrieve("candles"))
     assert ran_on
     assert threading.main_thread() not in ran_on
@@ -138,7 +140,7 @@ def test_an_index_gives_its_nodes_its_model_and_its_vectors():
     index = VectorStoreIndex.from_documents(documents(), embed_model=model)
     encoded = model.passages
     retriever = MemoRAGRetriever.from_index(index, similarity_top_k=1)
-    assert model.passages - encoded <= 1  # the probe of the fingerprint, and no node again
+    assert model.passages - encoded <= 4  # the probe of the fingerprint, three nodes to compare, and no node again
     assert retriever.retrieve("scale on the heat exchanger")[0].node.ref_doc_id == "guide"
     assert set(index.docstore.docs) == {passage.id for passage in retriever.memo.corpus.index.passages}
 
@@ -278,7 +280,7 @@ class ByWord(BaseNodePostprocessor):
 
 @pytest.mark.parametrize("scored", [True, False])
 async def test_a_postprocessor_of_llamaindex_rereads_the_best(scored, tmp_path):
-    settings = {"similarity_top_k": 4, "engine": {"passage_size": 120}}
+    settings = {"similarity_top_k": 4, "engine": {"passage_size": 120}, "provenance": True}
     retriever = MemoRAGRetriever.from_documents(documents(), reranker=ByWord(scored=scored), **settings)
     plain = MemoRAGRetriever.from_documents(documents(), **settings).retrieve("How is the mill?")
     found = retriever.retrieve("How is the mill?")
@@ -309,7 +311,9 @@ def test_llamaindexs_own_reranker_with_an_llm_is_one():
             return CompletionResponse(text=f"Doc: {number}, Relevance: 9")
 
     reranker = LLMRerank(llm=Choosing(), choice_batch_size=30, top_n=3)
-    retriever = MemoRAGRetriever.from_documents(documents(), reranker=reranker, engine={"passage_size": 120})
+    retriever = MemoRAGRetriever.from_documents(
+        documents(), reranker=reranker, engine={"passage_size": 120}, provenance=True
+    )
     found = retriever.retrieve("How is the mill?")
     assert "boiler is drained" in found[0].text
     assert found[0].node.metadata["memorag"]["raw"]["reranker"] == 9

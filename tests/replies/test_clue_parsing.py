@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.clue_parser import SCRIPTS, STYLES
-from memorag_integrations.replies.clue_parsing import parse_list, parse_reply
-from memorag_integrations.replies.single_clue import is_refusal
+from memorag_integrations.replies.clue_parsing import LONGEST_REPLY, MOST, parse_list, parse_reply, parse_text
+from memorag_integrations.replies.single_clue import MOST_LAYERS, clean, is_refusal
 from memorag_integrations.replies.wrapping import strip_thoughts
 
 
@@ -156,6 +157,61 @@ def test_what_would_take_minutes_in_quadratic_time_ends(unit: str) -> None:
     text = unit * (400_000 // len(unit))
     for reply in (parse_reply(text), parse_reply('{"spans": ["' + text)):
         assert sum(map(len, (*reply.spans, *reply.questions))) <= 400_000
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        lambda n: "~" * n + "`",
+        lambda n: "`" * n + "a`",
+        lambda n: '{"spans": ["a"' + " " * n + 'z"]}',
+        lambda n: '{"spans": ["a"' + "\n" * n + "z",
+        lambda n: '["a"' + ", " * (n // 2) + "z",
+        lambda n: '{"' + "k" * (n // 2) + '": [' + '"a",' * (n // 8),
+        lambda n: "**a**" + " " * n + "z",
+        lambda n: "<a>" + "\t" * n + "z",
+        lambda n: "plain\n" + "\n".join(f"# {i}" for i in range(n // 8)),
+        lambda n: "plain\n" + "\n".join(f"<t{i}>" for i in range(n // 8)),
+        lambda n: "1. a\n" + "b\n" * (n // 2) + "2. c",
+        lambda n: "<a>" * (n // 7) + "x" + "</a>" * (n // 7),
+        lambda n: "<a>" * n,
+        lambda n: "\"'" * (n // 4) + "a" + "'\"" * (n // 4),
+        lambda n: "«“" * (n // 4) + "a" + "”»" * (n // 4),
+        lambda n: "[" * n + '"a"' + "]" * n,
+        lambda n: '{"a":' * (n // 6) + '"x"' + "}" * (n // 6),
+        lambda n: "\n".join(f"{'abcdefghij'[i % 10]}. x" for i in range(n // 5)),
+        lambda n: "1. " * (n // 3),
+        lambda n: "a: " + " " * n + "[",
+        lambda n: "span" + "_*" * (n // 2) + "z",
+        lambda n: "ignore " + "w " * (n // 2),
+    ],
+)
+def test_hostile_replies_end(reply: Callable[[int], str]) -> None:
+    """Each took time quadratic in its length at one time or might: here that would be minutes."""
+    text = reply(LONGEST_REPLY)
+    parsed = parse_reply(text)
+    assert sum(map(len, (*parsed.spans, *parsed.questions))) <= len(text)
+    assert len(parse_list(text)) <= MOST
+    assert len(parse_text(text)) <= LONGEST_REPLY
+
+
+def test_layers_that_wrap_a_clue_are_taken_off_up_to_a_bound() -> None:
+    assert parse_list("- " + '"“«deep»”"') == ["deep"]
+    assert parse_list("- " + "<a>" * 5 + "deep" + "</a>" * 5) == ["deep"]
+    nested = "<a>" * 1000 + "deep" + "</a>" * 1000
+    assert clean(nested).count("<a>") == 1000 - MOST_LAYERS
+
+
+def test_a_reply_beyond_the_bound_is_read_up_to_there() -> None:
+    reply = parse_reply("- first\n" + "- next\n" * 40_000 + "- last")
+    assert reply.spans == ("first", "next")
+    assert str(LONGEST_REPLY) in reply.warnings[0]
+    assert parse_reply("<think>" + "so be it\n" * 40_000 + "</think>\n- a clue").spans == ("a clue",)
+
+
+def test_a_key_counts_by_its_beginning() -> None:
+    key = "questions " + "k" * 1000
+    assert parse_reply(json.dumps({key: ["one", "two"]})).questions == ("one", "two")
 
 
 def test_lone_surrogates_and_nul() -> None:

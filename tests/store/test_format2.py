@@ -18,7 +18,7 @@ from memorag_integrations import Document, GistMemory, LLMMemory, MemoRAG
 from memorag_integrations.contracts import LexicalEmbedder
 from memorag_integrations.scores import LexicalWeights
 from memorag_integrations.store.maintenance import Repair, compact, repair, verify
-from memorag_integrations.store.sqlite import DATABASE
+from memorag_integrations.store.paths import DATABASE
 from tests.conftest import HashEmbedder
 from tests.scripted import ScriptedLLM
 

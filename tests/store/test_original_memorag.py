@@ -95,6 +95,6 @@ def test_the_texts_of_its_chunks_can_be_memorized(theirs, tmp_path):
 
 
 def test_the_poison_is_one(mark):
-    pickle.loads(pickle.dumps(Poison(mark)))  # noqa: S301
+    pickle.loads(pickle.dumps(Poison(mark)))
     assert mark.is_dir()
     mark.rmdir()

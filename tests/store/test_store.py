@@ -12,9 +12,8 @@ from memorag_integrations import Document, Fusion, GistMemory, MemoRAG, Passage
 from memorag_integrations.encoders.embedders import MiniLMEmbedder
 from memorag_integrations.encoders.fingerprint import EmbedderFingerprint
 from memorag_integrations.errors import EmbedderError, InputError, StoreError
-from memorag_integrations.store import maintenance as upkeep
+from memorag_integrations.store import maintenance, store
 from memorag_integrations.store import sqlite as database
-from memorag_integrations.store import store
 from tests.conftest import BAKERY, HashEmbedder
 from tests.scripted import ScriptedLLM
 
@@ -245,9 +244,9 @@ def test_a_foreign_folder_is_not_written_to(tmp_path, documents, way):
         lambda folder, documents: MemoRAG.open(folder),
         lambda folder, documents: MemoRAG().memorize(documents, save_dir=folder, progress=False),
         lambda folder, documents: made(documents).save(folder),
-        lambda folder, documents: upkeep.verify(folder),
-        lambda folder, documents: upkeep.repair(folder, drop=True, progress=False),
-        lambda folder, documents: upkeep.compact(folder),
+        lambda folder, documents: maintenance.verify(folder),
+        lambda folder, documents: maintenance.repair(folder, drop=True, progress=False),
+        lambda folder, documents: maintenance.compact(folder),
     ],
     ids=["load", "open", "memorize", "save", "verify", "repair", "compact"],
 )
@@ -273,10 +272,10 @@ def test_a_store_that_lost_its_database_is_not_taken_for_an_empty_folder(tmp_pat
 def test_a_broken_setting_is_told_by_every_door(tmp_path, documents, value):
     made(documents, HashEmbedder()).save(tmp_path / "s")
     change(tmp_path / "s", f"UPDATE meta SET value = '{value}' WHERE key = 'embedder'")
-    problems = upkeep.verify(tmp_path / "s")
+    problems = maintenance.verify(tmp_path / "s")
     assert "The list of documents, memories and settings is not the one that was written." in problems
     assert any("is damaged (" in problem for problem in problems)
-    for use in (MemoRAG.load, MemoRAG.open, upkeep.repair):
+    for use in (MemoRAG.load, MemoRAG.open, maintenance.repair):
         with pytest.raises(StoreError, match=r"is damaged \("):
             use(tmp_path / "s", embedder=HashEmbedder())
     if "config" not in value:
@@ -289,7 +288,7 @@ def test_repair_does_not_drop_all_there_is(tmp_path, documents):
     change(tmp_path / "s", "UPDATE documents SET seal = x'00'")
     before = snapshot(tmp_path / "s")
     with pytest.raises(StoreError, match=r"None of the 3 documents .*nothing would be left: 'lighthouse'"):
-        upkeep.repair(tmp_path / "s", drop=True, progress=False)
+        maintenance.repair(tmp_path / "s", drop=True, progress=False)
     assert snapshot(tmp_path / "s") == before
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memorag_integrations.text.grounding import LEAST, Grounder
-from memorag_integrations.text.word_index import words
+from memorag_integrations.text import grounding, word_index
+from memorag_integrations.text.grounding import LEAST, Grounder, Place
+from memorag_integrations.text.word_index import Occurrences, WordIndex, word_ranges, words
 
 TEXTS = {
     "en": "Ann opened the meeting. The committee approved the budget for the remote control. Bob left early.",
@@ -111,3 +116,133 @@ def test_a_run_of_words_is_found_word_for_word(parts: list[str], data: st.DataOb
     assert place.score == 1
     assert text[place.start : place.end] == clue
     assert Grounder(text).ground(clue, within=(place.start, place.end)) == place
+
+
+HOSTILE = {
+    "one word": lambda n: "a " * n,
+    "one letter": lambda n: "a" * (5 * n),
+    "one Chinese character": lambda n: "的" * n,
+    "period of three": lambda n: "a b c " * (n // 3),
+    "Chinese period": lambda n: "的是在" * (n // 3),
+    "two words": lambda n: " ".join(random.Random(0).choices("ab", k=n)),
+    "ten digits": lambda n: " ".join(random.Random(0).choices("0123456789", k=n)),
+    "one long line": lambda n: "".join(random.Random(0).choices("abcdef", k=5 * n)),
+    "Chinese without an end": lambda n: "".join(map(chr, random.Random(0).choices(range(0x4E00, 0x5800), k=n))),
+    "every word another": lambda n: " ".join(map(str, range(n))),
+    "one line of a log": lambda n: "INFO 2024 request ok\n" * (n // 4),
+    "blanks": lambda n: " " * (5 * n) + "at last a word",
+    "marks": lambda n: "e" + "\u0301" * (5 * n) + " at last a word",
+    "long words": lambda n: " ".join("x" * 60 + str(i) for i in range(n // 10)),
+}  # fmt: skip
+
+
+class Work:
+    """What one clue costs: calls that align, and the characters that they multiply."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.compared = self.aligned = self.occurrences = 0
+        similarity, alignment = grounding.Indel.normalized_similarity, grounding.partial_ratio_alignment
+        occurrences = WordIndex.occurrences
+
+        def compare(one: str, other: str) -> float:
+            self.compared += len(one) * len(other)
+            return similarity(one, other)
+
+        def align(one: str, other: str) -> object:
+            self.aligned += len(one) ** 2 * len(other)
+            return alignment(one, other)
+
+        def vote(index: WordIndex, *args: Any) -> Occurrences:
+            found = occurrences(index, *args)
+            self.occurrences += len(found.units)
+            return found
+
+        monkeypatch.setattr(grounding, "Indel", SimpleNamespace(normalized_similarity=compare))
+        monkeypatch.setattr(grounding, "partial_ratio_alignment", align)
+        monkeypatch.setattr(WordIndex, "occurrences", vote)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_the_work_for_a_clue_has_a_bound_whatever_its_length_and_the_text(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = random.Random(1)
+    for words_of_text in (3_000, 30_000):
+        text = HOSTILE[name](words_of_text)
+        grounder = Grounder(text)
+        for length in (30, 300, 3_000, 100_000):
+            start = rng.randrange(max(1, len(text) - length))
+            clue = text[start : start + length]
+            changed = "".join(character for character in clue if rng.random() > 0.2)
+            for asked in (clue, changed, clue[::-1], clue + " and something else"):
+                work = Work(monkeypatch)
+                place = grounder.ground(asked)
+                assert place is None or 0 <= place.start < place.end <= len(text)
+                assert work.occurrences <= grounding.OCCURRENCES
+                assert work.aligned <= grounding.WINDOWS * grounding.SHORT
+                assert work.compared <= grounding.COMPARED
+                monkeypatch.undo()
+
+
+def test_the_whole_text_as_a_clue() -> None:
+    for text in (TEXTS["en"], TEXTS["zh"], "word " * 50_000, "的" * 50_000):
+        place = Grounder(text).ground(text)
+        assert place
+        assert (place.start, place.score) == (0, 1.0)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_part_of_a_hostile_text_is_found_word_for_word(name: str) -> None:
+    text = HOSTILE[name](30_000)
+    ranges = list(word_ranges(text))
+    first = len(ranges) // 3
+    begin, end = ranges[first][0], ranges[min(first + 40, len(ranges) - 1)][1]
+    place = Grounder(text).ground(text[begin:end])
+    assert place
+    assert place.score == 1.0
+    assert words(text[place.start : place.end]).forms == words(text[begin:end]).forms
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_match_of_the_word_pattern_is_long(name: str) -> None:
+    text = HOSTILE[name](30_000)
+    assert max(match.end() - match.start() for match in word_index._word_pattern().finditer(text)) <= 6_000
+    assert WordIndex(text).nbytes <= 40 * len(text) + 10_000
+
+
+def test_a_changed_long_clue_is_found_where_it_stands() -> None:
+    rng = random.Random(0)
+    vocabulary = ["".join(rng.choices("abcdefghijklmnop", k=rng.randint(2, 9))) for _ in range(3000)]
+    text = " ".join(rng.choices(vocabulary, k=60_000))
+    for length in (500, 1_000, 3_000):
+        start = text.index(" ", 100_000) + 1
+        clue = " ".join(word for word in text[start : start + length].split() if rng.random() > 0.25)
+        place = Grounder(text).ground(clue)
+        assert place
+        assert place.score > 0.6
+        assert min(place.end, start + length) - max(place.start, start) > 0.8 * length
+
+
+def test_threads_that_ask_at_once_build_one_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+    original = WordIndex.__init__
+
+    def build(self: WordIndex, text: str) -> None:
+        built.append(text)
+        original(self, text)
+
+    monkeypatch.setattr(WordIndex, "__init__", build)
+    grounder = Grounder(TEXTS["en"] * 500)
+    assert grounder.nbytes == 0
+    assert not built
+    barrier = threading.Barrier(8)
+
+    def ask(_: int) -> Place | None:
+        barrier.wait()
+        return grounder.ground("approved the budget")
+
+    with ThreadPoolExecutor(8) as pool:
+        places = list(pool.map(ask, range(8)))
+    assert len(built) == 1
+    assert len(set(places)) == 1
+    assert grounder.nbytes > 0

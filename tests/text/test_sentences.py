@@ -1,10 +1,11 @@
 from itertools import pairwise
+from unicodedata import east_asian_width
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memorag_integrations.text.sentences import LEAST_COLUMNS, pieces, sentences, width
+from memorag_integrations.text.sentences import LEAST_COLUMNS, MOST_CHARACTERS, pieces, sentences, width
 
 
 @pytest.mark.parametrize(
@@ -32,3 +33,25 @@ def test_pieces_hold_the_whole_text_and_none_is_too_short_but_an_only_one(text):
     assert len(found) < 2 or all(width(piece) >= LEAST_COLUMNS for piece in found)
     ranges = sentences(text)
     assert all(end <= start for (_, end), (start, _) in pairwise(ranges))
+
+
+@pytest.mark.parametrize("unit", ["1. ", "a. ", "? ! ", "。", "ok.\n", "1.\n\n", "水。", "... ", "\t.", "a\n\nb. "])
+def test_joining_short_sentences_reads_each_character_a_few_times(unit, monkeypatch):
+    read = 0
+
+    def counted(character):
+        nonlocal read
+        read += 1
+        return east_asian_width(character)
+
+    monkeypatch.setattr("memorag_integrations.text.sentences.east_asian_width", counted)
+    for length in (5_000, 10_000, 20_000):
+        read = 0
+        found = pieces(unit * (length // len(unit)))
+        assert found
+        assert read <= LEAST_COLUMNS * length
+
+
+@pytest.mark.parametrize("unit", ["a", "a ", "水", "1.5", "a\n", "\n", " ", "!", "x\n \r"])
+def test_no_sentence_is_longer_than_its_bound(unit):
+    assert all(end - start <= MOST_CHARACTERS for start, end in sentences(unit * 20_000))
