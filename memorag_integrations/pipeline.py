@@ -292,12 +292,20 @@ class Pipeline:
         return Ranking(fused, Provenance(query, [clue.scores for clue in weighted], weights, heaviest, bridges=names))
 
     def _calibrated(self, ranking: Ranking, texts: Sequence[Scores]) -> Doubles:
-        """The score of each candidate, falling along the ranking: how likely it answers one of these texts."""
+        """The score of each candidate, falling along the ranking: how likely it answers one of these texts.
+
+        A reranker's order gets the scores of the ranking that it read, dealt out anew.
+        """
         dense = self.embedder is not None and texts[0].dense is not None
         background = self.embedder.background if self.embedder is not None and dense else None
         weights = WITH_EMBEDDER if dense else WITHOUT_EMBEDDER
         probabilities = np.max([weights.probabilities(text, background) for text in texts], axis=0)
-        return calibrate(np.argsort(-ranking.fused, kind="stable"), probabilities)
+        before = ranking.provenance.fused_before
+        order = np.argsort(-ranking.fused, kind="stable")
+        read = order if before is None else np.argsort(-before, kind="stable")
+        scores = np.empty(len(order))
+        scores[order] = calibrate(read, probabilities)[read]
+        return scores
 
     def _rerank(self, ranking: Ranking) -> Steps[Ranking]:
         """The ranking with its best passages in the reranker's order."""

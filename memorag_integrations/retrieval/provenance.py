@@ -72,6 +72,11 @@ class Provenance:
         return self._query.text
 
     @property
+    def fused_before(self) -> Floats | None:
+        """The fused scores before a reranker read the best passages, [n]; None where none did."""
+        return self._fused_before
+
+    @property
     def signals(self) -> Scores:
         """The query's scores."""
         return self._query
