@@ -15,6 +15,8 @@ from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
+import numpy as np
+
 from .answers.key_points import HITS, name_key_points
 from .answers.writer import Answer, Writer
 from .clues import Recall, Usage, UsageMeter, attributed, merge_recalls
@@ -28,10 +30,13 @@ from .index.index import Filters
 from .memories.recall_cache import CachedMemoryModel
 from .retrieval import fusion, per_clue_union, trace
 from .retrieval.baselines import rank_baseline
+from .retrieval.bridges import find_bridges
+from .retrieval.calibration import calibrated_scores
 from .retrieval.clue_search import MOST_WEIGHED, ClueQueries, keep_heaviest
 from .retrieval.multi_query import EachMode, check_each_mode, check_each_text, check_texts, leads_to, rank_each
 from .retrieval.provenance import Provenance, Ranking
 from .retrieval.query import GUIDED, Mode, Query
+from .retrieval.reading_on import read_on
 from .retrieval.reranking import Reranking, best_rows, reorder, reranker_errors
 from .retrieval.scoring import Scorer
 from .retrieval.selection import Selection, merge_neighbours, select
@@ -166,7 +171,8 @@ class Pipeline:
         """The evidence for a query, best first; evidence that touches in its document becomes one piece with `merge`."""
         ranking = yield from self.rank(corpus, query)
         self._warn_if_foreign(corpus, ranking)
-        evidence = select(ranking.fused, ranking.provenance, selection)
+        calibrated = calibrated_scores(ranking, [ranking.provenance.signals], self.embedder)
+        evidence = select(ranking.fused, ranking.provenance, selection, calibrated)
         return merge_neighbours(evidence, corpus.texts) if merge else evidence
 
     def rank(self, corpus: Corpus, query: Query) -> Steps[Ranking]:
@@ -178,14 +184,14 @@ class Pipeline:
         dense = query.mode != "bm25"
         scores = yield from self.query_scores(corpus, query.text, query.filters, dense=dense, vector=query.vector)
         if query.mode not in GUIDED:
-            ranking = rank_baseline(scores, query.mode)
+            ranking = rank_baseline(scores, query.mode, self.settings.fusion)
         else:
             recall = query.recall or (yield from self._ask(corpus, scores))
             clue_scores = yield from self.clue_scores(
                 corpus, scores, texts_to_search(recall, query.mode), query.filters
             )
             begun = time.perf_counter()
-            ranking = self._fuse(clue_scores, recall, query.mode)
+            ranking = self._fuse(corpus, clue_scores, recall, query.mode)
             trace.tell(trace.FusionStep.of(ranking, query, time.perf_counter() - begun))
         return (yield from self._rerank(ranking))
 
@@ -208,7 +214,7 @@ class Pipeline:
         check_each_mode(mode, self.embedder is not None)
         scores = yield from self.scores(corpus, unique, filters)
         ranking = rank_each(scores, self.settings.fusion, mode)
-        return select(ranking.fused, ranking.provenance, selection)
+        return select(ranking.fused, ranking.provenance, selection, calibrated_scores(ranking, scores, self.embedder))
 
     # ── its steps ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -272,20 +278,20 @@ class Pipeline:
             self.warned.add(kind)
             logger.warning(warning)
 
-    def _fuse(self, scores: Sequence[Scores], recall: Recall, mode: Mode) -> Ranking:
+    def _fuse(self, corpus: Corpus, scores: Sequence[Scores], recall: Recall, mode: Mode) -> Ranking:
         """The ranking by the query's scores and its clues'."""
         if mode == "per-clue-union":
             return per_clue_union.rank_union(scores)
         query, *clues = scores
-        if not clues:
-            return Ranking(
-                fusion.rank(query, (), self.settings.fusion),
-                Provenance(query, recall=keep_heaviest(recall, (), self.settings.clues)),
-            )
         weighted = ClueQueries.of(recall).weigh(query, clues, recall, self.settings.clues)
-        fused = fusion.rank(query, weighted, self.settings.fusion)
+        settings = self.settings.fusion
+        fused = fusion.rank(query, weighted, settings)
+        bridges = find_bridges(fused, query, corpus.index)
+        fused = (fused + settings.bridge_weight * bridges.gain).astype(np.float32)
+        fused = read_on(fused, query.candidates, settings.for_question(query.text).reading_on)
         weights, heaviest = [clue.weight for clue in weighted], keep_heaviest(recall, weighted, self.settings.clues)
-        return Ranking(fused, Provenance(query, [clue.scores for clue in weighted], weights, heaviest))
+        names = bridges.names if settings.bridge_weight else {}
+        return Ranking(fused, Provenance(query, [clue.scores for clue in weighted], weights, heaviest, bridges=names))
 
     def _rerank(self, ranking: Ranking) -> Steps[Ranking]:
         """The ranking with its best passages in the reranker's order."""

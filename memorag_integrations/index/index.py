@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -35,6 +36,9 @@ def _renumbered(entries: Sequence[IndexedDocument], rows: Sequence[Row]) -> list
         replace(entry, terms=tuple(rows[end - len(entry.passages) : end]))
         for entry, end in zip(entries, ends, strict=True)
     ]
+
+
+_WORD = re.compile(r"[^\W\d_][\w'’-]*")  # "Baird", "AX-4410", "keeper's"
 
 
 class Index:
@@ -123,6 +127,30 @@ class Index:
 
     def __len__(self) -> int:
         return len(self.passages)
+
+    def names(self, row: int) -> dict[int, str]:
+        """The names in a passage: words that it writes with a capital and never without, by the number of their term.
+
+        Args:
+            row: Of the passage.
+        """
+        language = self.entries[int(self._document[row])].language
+        words = dict.fromkeys(_WORD.findall(self.passages[row].text))
+        written_small = set(self._term_numbers(" ".join(word for word in words if not word[0].isupper()), language))
+        names: dict[int, str] = {}
+        for word in words:
+            if word[0].isupper():
+                for number in self._term_numbers(word, language):
+                    if number not in written_small:
+                        names.setdefault(number, word)
+        return names
+
+    def _term_numbers(self, text: str, language: str) -> list[int]:
+        """The numbers of a text's terms, those that the vocabulary has."""
+        numbers = (
+            self.terms.vocabulary.find(term) for term in analysis.terms(text, language, self.terms.vocabulary.tokenizer)
+        )
+        return [number for number in numbers if number is not None]
 
     def signals(self, texts: Sequence[str], vectors: Floats | None, filters: Filters | None = None) -> list[Signals]:
         """The signals of each text, all over the same candidates: the passages that any of the texts picks.
