@@ -140,7 +140,9 @@ class Quoting(ScriptedLLM):
         remembers: Whether it quotes what it was sent before, too.
     """
 
-    def __init__(self, chance: random.Random, prompts: list[str], window: int = 100_000, remembers: bool = False) -> None:
+    def __init__(
+        self, chance: random.Random, prompts: list[str], window: int = 100_000, remembers: bool = False
+    ) -> None:
         super().__init__(self.reply, window)
         self.chance, self.prompts, self.remembers = chance, prompts, remembers
         self.seen: list[str] = []
@@ -385,7 +387,9 @@ def make_engine(world: World, name: str, chunks: bool) -> MemoRAG:
         at = 0
         for n, piece in enumerate(source.pieces):
             start, end = (at, at + len(piece.text)) if known else (None, None)
-            yield Passage(f"{document.id}/{n}", document.id, piece.text, start, end, at + len(piece.text) / 2, piece.metadata)
+            yield Passage(
+                f"{document.id}/{n}", document.id, piece.text, start, end, at + len(piece.text) / 2, piece.metadata
+            )
             at += len(piece.text) + 2
 
     memo.memorize([Document(s.text, s.id) for s in world.sources], split=lambda d: list(split(d)), progress=False)
@@ -414,9 +418,7 @@ def llama_index(world: World, name: str, chunks: bool) -> tuple[MemoRAG, Callabl
                 nodes.append(node)
         retriever = MemoRAGRetriever.from_nodes(nodes, **make)
     else:
-        documents = [
-            HostDocument(text=s.text, id_=s.id, metadata=dict(s.pieces[0].metadata)) for s in world.sources
-        ]
+        documents = [HostDocument(text=s.text, id_=s.id, metadata=dict(s.pieces[0].metadata)) for s in world.sources]
         retriever = MemoRAGRetriever.from_documents(documents, **make)
 
     def host_filters(filters: Any) -> Any:
@@ -499,7 +501,10 @@ def watched(world: World) -> Iterator[None]:
     handler = logging.Handler(logging.DEBUG)
     handler.emit = lambda record: world.logged.append(record.getMessage())  # type: ignore[method-assign]
     root = logging.getLogger()
-    level, ours = root.level, [logging.getLogger(n) for n in ("memorag_integrations", "llamaindex_memorag", "langchain_memorag")]
+    level, ours = (
+        root.level,
+        [logging.getLogger(n) for n in ("memorag_integrations", "llamaindex_memorag", "langchain_memorag")],
+    )
     root.addHandler(handler)
     for logger in ours:
         logger.setLevel(logging.DEBUG)
@@ -540,7 +545,10 @@ def examine(seed: str, name: str, scratch: Path) -> World:
             calls = partial(engine_calls, memo, chance)
         else:
             memo, calls = (llama_index if side == "LlamaIndex" else langchain)(world, name, chunks)
-        queries = [f"Who {deed} the {chance.choice(THINGS)} at the {chance.choice(PLACES)}?" for deed in chance.sample(DEEDS, 2)]
+        queries = [
+            f"Who {deed} the {chance.choice(THINGS)} at the {chance.choice(PLACES)}?"
+            for deed in chance.sample(DEEDS, 2)
+        ]
         where = f"{seed}, {side}, {'chunks' if chunks else 'documents'}"
         for what, call in chance.sample(calls(queries[0]), 3):  # the second query is asked with filters alone
             world.ask(f"{where}: {what}", set(), partial(call, None))
@@ -577,7 +585,9 @@ def main(corpora: int, first: int, memories: Sequence[str]) -> None:
             leaks.update({(name, kind) for kind, _ in world.leaks})
             examples += [f"{name}: {kind}: {told}" for kind, told in world.leaks[:1]]
     kinds = sorted({kind for _, kind in leaks})
-    click.echo(f"{corpora} corpora, {calls:,} calls, {time.perf_counter() - began:.0f} s; corpora with a leak, by kind:")
+    click.echo(
+        f"{corpora} corpora, {calls:,} calls, {time.perf_counter() - began:.0f} s; corpora with a leak, by kind:"
+    )
     click.echo(f"{'memory':<20}{'corpora':>9}{'leaky':>8}" + "".join(f"{kind:>15}" for kind in kinds))
     for name, count in counts.items():
         row = "".join(f"{leaks[name, kind]:>15}" for kind in kinds)
