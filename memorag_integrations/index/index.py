@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..scores import Candidates, Floats, Signals
 from ..text import terms as analysis
 from ..text.tokenizer import Tokenizer
+from .admitted import Admitted
 from .bm25 import Row, TermIndex, Vocabulary
 from .documents import IndexedDocument
 from .filters import Filters as Filters
@@ -152,13 +153,15 @@ class Index:
         )
         return [number for number in numbers if number is not None]
 
-    def signals(self, texts: Sequence[str], vectors: Floats | None, filters: Filters | None = None) -> list[Signals]:
+    def signals(
+        self, texts: Sequence[str], vectors: Floats | None, filters: Filters | Admitted | None = None
+    ) -> list[Signals]:
         """The signals of each text, all over the same candidates: the passages that any of the texts picks.
 
         Args:
             texts: A query, or several texts that are searched for side by side.
             vectors: float32 [len(texts), dimension] from the same embedder, or None for BM25 alone.
-            filters: Which passages may compete.
+            filters: Which passages may compete, or what `admitted` said of them.
         """
         known = [self._known_terms(text) for text in texts]
         allowed = self._allowed(filters)
@@ -174,7 +177,7 @@ class Index:
         return self._signals(texts, known, vectors, self._candidates(self._pick([bm25], vectors, allowed)), bm25)
 
     def more_signals(
-        self, query: Signals, texts: Sequence[str], vectors: Floats | None, filters: Filters | None = None
+        self, query: Signals, texts: Sequence[str], vectors: Floats | None, filters: Filters | Admitted | None = None
     ) -> list[Signals]:
         """The signals of a query and of its clues, all over the same candidates: the query's, and what the clues pick.
 
@@ -184,7 +187,7 @@ class Index:
             query: The query's signals, of this index and with the same filters.
             texts: The clues, at least one.
             vectors: float32 [len(texts), dimension] from the same embedder, or None for BM25 alone.
-            filters: Which passages may compete.
+            filters: Which passages may compete, or what `admitted` said of them.
 
         Returns:
             The query's signals, then those of each clue. The query's are the object that was passed where its candidates
@@ -305,9 +308,23 @@ class Index:
         picked = np.flatnonzero(np.isin(self._document, self._document[np.concatenate(best)]))
         return picked if allowed is None else np.intersect1d(picked, allowed)
 
-    def _allowed(self, filters: Filters | None) -> NDArray[np.intp] | None:
+    def _allowed(self, filters: Filters | Admitted | None) -> NDArray[np.intp] | None:
         """Rows of the passages that may compete, rising; None for all."""
+        admitted = filters if isinstance(filters, Admitted) else self.admitted(filters)
+        return None if admitted is None else admitted.rows
+
+    def admitted(self, filters: Filters | None) -> Admitted | None:
+        """The passages that a filter admits; None for all. The filter is asked once for each metadata object.
+
+        Raises:
+            InputError: As `filter_predicate`.
+        """
         if filters is None:
             return None
         accept = filter_predicate(filters)
-        return np.flatnonzero(np.array([bool(accept(passage.metadata)) for passage in self.passages], dtype=bool))
+        verdicts: dict[int, bool] = {}  # passages that we cut share their document's metadata
+        for passage in self.passages:
+            if (key := id(passage.metadata)) not in verdicts:
+                verdicts[key] = bool(accept(passage.metadata))
+        mask = np.array([verdicts[id(passage.metadata)] for passage in self.passages], dtype=bool)
+        return None if mask.all() else Admitted.of(mask, self._document, self.passages)
