@@ -132,5 +132,5 @@ class ExcludedText:
 
     def _holding(self, number: int) -> Rows:
         if number not in self._rows:
-            self._rows[number] = self._index.rows_of(number)
+            self._rows[number] = self._index.passages_with(number)
         return self._rows[number]
