@@ -24,6 +24,7 @@ from .clues import Recall, Usage, UsageMeter, attributed, merge_recalls
 from .contracts import Reranker
 from .corpus.state import Corpus, RoutedMemory
 from .drivers import Steps, gather
+from .encoders.background import background_of
 from .encoders.checked import CheckedEmbedder
 from .errors import InputError, LLMError
 from .evidence import Evidence
@@ -170,7 +171,10 @@ class Pipeline:
                 "any other. An embedder finds by meaning: MemoRAG(embedder=…)."
             )
         evidence = select(
-            ranking.fused, ranking.provenance, selection, self._calibrated(ranking, [ranking.provenance.signals])
+            ranking.fused,
+            ranking.provenance,
+            selection,
+            self._calibrated(corpus, ranking, [ranking.provenance.signals]),
         )
         return merge_neighbours(evidence, corpus.texts) if merge else evidence
 
@@ -213,7 +217,7 @@ class Pipeline:
         check_each_mode(mode, self.embedder is not None)
         scores = yield from self.scores(corpus, unique, filters)
         ranking = rank_each(scores, self.settings.fusion, mode)
-        return select(ranking.fused, ranking.provenance, selection, self._calibrated(ranking, scores))
+        return select(ranking.fused, ranking.provenance, selection, self._calibrated(corpus, ranking, scores))
 
     # ── its steps ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -291,14 +295,15 @@ class Pipeline:
         names = bridges.names if settings.bridge_weight else {}
         return Ranking(fused, Provenance(query, [clue.scores for clue in weighted], weights, heaviest, bridges=names))
 
-    def _calibrated(self, ranking: Ranking, texts: Sequence[Scores]) -> Doubles:
+    def _calibrated(self, corpus: Corpus, ranking: Ranking, texts: Sequence[Scores]) -> Doubles:
         """The score of each candidate, falling along the ranking: how likely it answers one of these texts.
 
         A reranker's order gets the scores of the ranking that it read, dealt out anew.
         """
-        dense = self.embedder is not None and texts[0].dense is not None
-        background = self.embedder.background if self.embedder is not None and dense else None
-        weights = WITH_EMBEDDER if dense else WITHOUT_EMBEDDER
+        vectors, background = corpus.index.vectors, None
+        if self.embedder is not None and vectors is not None and texts[0].dense is not None:
+            background = background_of(self.embedder.embedder.name, vectors.matrix)
+        weights = WITHOUT_EMBEDDER if background is None else WITH_EMBEDDER
         probabilities = np.max([weights.probabilities(text, background) for text in texts], axis=0)
         before = ranking.provenance.fused_before
         order = np.argsort(-ranking.fused, kind="stable")
