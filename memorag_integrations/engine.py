@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,7 +16,6 @@ from .contracts import LLM, Embedder, MemoryModel, Progress, Reranker
 from .corpus import edits
 from .corpus.edits import Documents, Edit
 from .corpus.revise import Change, Split
-from .corpus.splitter import Splitter
 from .corpus.state import Corpus
 from .documents import Document
 from .drivers import Steps, arun, in_thread_cancellable, run
@@ -30,14 +29,17 @@ from .pipeline import Method, Pipeline
 from .retrieval.fusion import Fusion
 from .retrieval.multi_query import EachMode
 from .retrieval.provenance import Ranking
-from .retrieval.query import Mode, Query, question
+from .retrieval.query import ANSWER_K, Mode, Query, question
 from .retrieval.reranking import Reranking
 from .retrieval.selection import Selection
 from .scores import Scores
 from .store import load as stored
 from .store import snapshot
+from .store.paths import as_folder
 from .store.save import Settings
 from .text.terms import check_language
+from .text.tokenizer import AnyTokenizer
+from .threads import in_thread
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +63,7 @@ class MemoRAG:
         shards: Most memories that one query asks; the first pass over the index picks them. Small memories of gists that
             share a prompt count as one.
         clues: Most clues of one recall.
+        tokenizer: Cuts texts into words in the place of our own analysis: a function, such as `jieba.lcut`, or a `Tokenizer`.
 
     Raises:
         InputError: For an argument out of range.
@@ -79,11 +82,12 @@ class MemoRAG:
         fusion: Fusion | None = None,
         shards: int = 8,
         clues: int = 10,
+        tokenizer: AnyTokenizer | None = None,
     ) -> None:
         model = cached(registry.memory_by_name(memory) if isinstance(memory, str) else memory)
         checked = CheckedEmbedder.of(resolve_embedder(embedder))
         settings = Settings(passage_size, check_language(language), fusion or Fusion(), shards, clues).checked()
-        self._compose(LiveCorpus(settings, model, checked, Splitter(passage_size)), generator, Reranking.of(reranker))
+        self._compose(LiveCorpus.new(settings, model, checked, tokenizer), generator, Reranking.of(reranker))
 
     def _compose(self, live: LiveCorpus, generator: LLM | Writer | None, reranking: Reranking | None) -> None:
         """Put the parts together; `load` and `open` do it again with what a store holds."""
@@ -303,22 +307,9 @@ class MemoRAG:
         asked, selection = Query(query, mode, filters, recall, vector), Selection.of(k, budget, cutoff)
         return run(self.pipeline.retrieve(self.corpus, asked, selection, merge))
 
-    async def aretrieve(
-        self,
-        query: str,
-        k: int | None = None,
-        *,
-        budget: int | None = None,
-        mode: Mode = "memorag",
-        filters: Filters | None = None,
-        cutoff: float = 0.0,
-        merge: bool = False,
-        recall: Recall | None = None,
-        vector: Sequence[float] | None = None,
-    ) -> list[Evidence]:
-        """`retrieve` off the event loop; an embedder or a memory with its own async calls is awaited."""
-        asked, selection = Query(query, mode, filters, recall, vector), Selection.of(k, budget, cutoff)
-        return await arun(self.pipeline.retrieve(self.corpus, asked, selection, merge))
+    async def aretrieve(self, query: str, k: int | None = None, **how: Any) -> list[Evidence]:
+        """`retrieve` off the event loop, with its arguments; an embedder or a memory with its own async calls is awaited."""
+        return await arun(self.pipeline.retrieve(self.corpus, *question(query, k, **how)))
 
     def retrieve_each(self, texts: Sequence[str], k: int | None = None, **how: Any) -> list[Evidence]:
         """The passages that bear on any of `texts`: the best of each in turn, then the second of each, and so on.
@@ -353,8 +344,6 @@ class MemoRAG:
     ) -> Steps[list[Evidence]]:
         return self.pipeline.retrieve_each(self.corpus, texts, Selection.of(k, budget), mode, filters)
 
-    # ── what stands behind the evidence ───────────────────────────────────────────────────────────────────────────
-
     def scores(self, texts: Sequence[str], *, filters: Filters | None = None) -> list[Scores]:
         """What the index says of each text: the scores of every candidate, all over the same candidates."""
         return run(self.pipeline.scores(self.corpus, texts, filters))
@@ -381,19 +370,19 @@ class MemoRAG:
             InputError: Without a language model, or without any evidence.
             LLMError: What the model's provider said.
         """
-        return run(self.pipeline.answer(self.corpus, self.writer, *question(query, k, **how)))
+        return run(self.pipeline.answer(self.corpus, self.writer, *_answered(query, k, **how)))
 
     async def aanswer(self, query: str, k: int | None = None, **how: Any) -> Answer:
-        return await arun(self.pipeline.answer(self.corpus, self.writer, *question(query, k, **how)))
+        return await arun(self.pipeline.answer(self.corpus, self.writer, *_answered(query, k, **how)))
 
     def stream_answer(self, query: str, k: int | None = None, **how: Any) -> Iterator[str]:
         """`answer` in pieces as it is written; what it costs is not reported by most providers, and not counted."""
         writer = self.writer
-        return writer.stream(run(self.pipeline.answer_prompt(self.corpus, writer, *question(query, k, **how))))
+        return writer.stream(run(self.pipeline.answer_prompt(self.corpus, writer, *_answered(query, k, **how))))
 
     async def astream_answer(self, query: str, k: int | None = None, **how: Any) -> AsyncIterator[str]:
         writer = self.writer
-        prompt = await arun(self.pipeline.answer_prompt(self.corpus, writer, *question(query, k, **how)))
+        prompt = await arun(self.pipeline.answer_prompt(self.corpus, writer, *_answered(query, k, **how)))
         async for piece in writer.astream(prompt):
             yield piece
 
@@ -448,7 +437,7 @@ class MemoRAG:
         self.live.save(folder, wait)
 
     async def asave(self, folder: str | Path, *, wait: float = 30.0) -> None:
-        await asyncio.to_thread(self.save, folder, wait=wait)
+        await in_thread(self.save, folder, wait=wait)
 
     @classmethod
     def load(
@@ -459,15 +448,14 @@ class MemoRAG:
         memory: str | MemoryModel | None = None,
         generator: LLM | Writer | None = None,
         reranker: str | Reranker | Reranking | None = None,
+        tokenizer: AnyTokenizer | None = None,
     ) -> Self:
-        """What a store holds, ready to be asked; nothing is encoded again.
-
-        Changes of it stay in RAM until they are saved; see `open` for a corpus that lives in its folder.
+        """What a store holds; nothing is encoded again. Changes stay in RAM until they are saved (see `open`).
 
         Args:
             folder: The store.
             embedder: The one it was made with, where only you can make it again (a host's model).
-            memory: Likewise the memory model.
+            memory, tokenizer: Likewise.
             generator, reranker: As in the constructor; stores do not keep them.
 
         Raises:
@@ -476,12 +464,12 @@ class MemoRAG:
             MemoryModelError: Where a memory is not as it was written.
         """
         reranking = Reranking.of(reranker)
-        return cls._over(LiveCorpus.load(folder, embedder, memory), generator, reranking)
+        return cls._over(LiveCorpus.load(folder, embedder, memory, tokenizer), generator, reranking)
 
     @classmethod
     async def aload(cls, folder: str | Path, **how: Any) -> Self:
         """`load` off the event loop."""
-        return await asyncio.to_thread(lambda: cls.load(folder, **how))
+        return await in_thread(lambda: cls.load(folder, **how))
 
     @classmethod
     def open(
@@ -493,6 +481,7 @@ class MemoRAG:
         generator: LLM | Writer | None = None,
         reranker: str | Reranker | Reranking | None = None,
         wait: float = 30.0,
+        tokenizer: AnyTokenizer | None = None,
         **settings: Any,
     ) -> Self:
         """A corpus that lives in a folder: each change is in the store, whole, when its call returns.
@@ -502,7 +491,7 @@ class MemoRAG:
 
         Args:
             folder: A store, or where one is made.
-            embedder, memory: As in the constructor for a new store; for one that is there, as in `load`.
+            embedder, memory, tokenizer: As in the constructor for a new store; for one that is there, as in `load`.
             generator, reranker: As in the constructor.
             wait: Seconds to wait for another process that is writing; 0 refuses at once.
             **settings: Of the constructor. A store that is there has its own; others are refused.
@@ -511,14 +500,14 @@ class MemoRAG:
             StoreError: As `load`; and later from each change, where another process writes for longer than `wait`.
         """
         reranking = Reranking.of(reranker)
-        new = lambda: cls("activation" if memory is None else memory, embedder, **settings).live  # noqa: E731
-        live = LiveCorpus.open(folder, embedder, memory, new=new, settings=settings, wait=wait)
+        new = lambda: cls(memory or "activation", embedder, tokenizer=tokenizer, **settings).live  # noqa: E731
+        live = LiveCorpus.open(folder, embedder, memory, tokenizer, new=new, settings=settings, wait=wait)
         return cls._over(live, generator, reranking)
 
     @classmethod
     async def aopen(cls, folder: str | Path, **how: Any) -> Self:
         """`open` off the event loop."""
-        return await asyncio.to_thread(lambda: cls.open(folder, **how))
+        return await in_thread(lambda: cls.open(folder, **how))
 
     def reload(self) -> bool:
         """Take over what others changed in the store since; True where they did. Reads what is new alone.
@@ -529,7 +518,7 @@ class MemoRAG:
         return self.live.reload()
 
     async def areload(self) -> bool:
-        return await asyncio.to_thread(self.reload)
+        return await in_thread(self.reload)
 
     def close(self) -> None:
         """Let go of corpus and memories; everything was written when it changed. Closing twice does no harm."""
@@ -544,7 +533,7 @@ class MemoRAG:
     @staticmethod
     def needs_embedder(folder: str | Path) -> bool:
         """Whether `load` has to be given the embedder: the store has vectors of a model that only its owner can make."""
-        return stored.needs_embedder(Path(folder))
+        return stored.needs_embedder(as_folder(folder))
 
     def reuse(self, folder: str | Path) -> None:
         """Take over the vectors and memories of a store, so that texts it holds are not encoded again by `memorize`.
@@ -556,3 +545,6 @@ class MemoRAG:
     def info(self) -> dict[str, Any]:
         """What is memorized and by which settings, for people and JSON."""
         return self.live.info()
+
+
+_answered = partial(question, default_k=ANSWER_K)  # an answer is written from more pieces of evidence

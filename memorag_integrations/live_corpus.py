@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from dataclasses import replace as with_
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,11 @@ from .memories.recall_cache import CachedMemoryModel, cached
 from .progress import reporting
 from .store import snapshot
 from .store.load import load_corpus, restore_latest
+from .store.paths import as_folder
 from .store.records import Version
 from .store.save import Settings, StoreArtifacts, checksums_of, commit, describe
 from .store.store import Store, check_target, exists
+from .text.tokenizer import AnyTokenizer, Tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ class LiveCorpus:
         state: The current state; None before anything was memorized.
         home: The store that every change goes to, for a corpus that lives in its store.
         source: The folder of the store that the state was last loaded from or saved to, and which state that was.
+        tokenizer: Cuts texts into words in the place of our own analysis, or None.
     """
 
     settings: Settings
@@ -55,10 +58,20 @@ class LiveCorpus:
     state: Corpus | None = None
     home: Store | None = None
     source: tuple[Path, Version] | None = None
+    tokenizer: Tokenizer | None = None
     _unsaved: bool = field(default=False, init=False)
     _closed: bool = field(default=False, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     _process: int = field(default_factory=os.getpid, init=False, repr=False)
+
+    @classmethod
+    def new(
+        cls, settings: Settings, model: CachedMemoryModel, embedder: CheckedEmbedder | None, words: AnyTokenizer | None
+    ) -> LiveCorpus:
+        """A corpus in RAM that is still empty."""
+        tokenizer = Tokenizer.of(words)
+        settings = with_(settings, tokenizer=None if tokenizer is None else tokenizer.name)
+        return cls(settings, model, embedder, Splitter(settings.passage_size), tokenizer=tokenizer)
 
     @property
     def current(self) -> Corpus:
@@ -76,10 +89,14 @@ class LiveCorpus:
     @property
     def state_or_empty(self) -> Corpus:
         """The state there is; an empty one where nothing was memorized yet. Raises InputError for a closed corpus."""
-        return Corpus.empty(self.embedder is not None) if self.state is None and not self._closed else self.current
+        if self.state is None and not self._closed:
+            return Corpus.empty(self.embedder is not None, self.tokenizer)
+        return self.current
 
     def get(self, id: str) -> Document | None:
         """The document with this id, or None. Its metadata is a copy."""
+        if not isinstance(id, str):
+            raise InputError(f"Expected the id of a document, a str, found {type(id).__name__}.")
         document = None if self.state is None else self.state.documents.get(id)
         return None if document is None else own(document)
 
@@ -101,8 +118,6 @@ class LiveCorpus:
         with self._lock:
             yield
 
-    # ── changes ───────────────────────────────────────────────────────────────────────────────────────────────────
-
     def apply(
         self,
         edit: Edit,
@@ -122,6 +137,8 @@ class LiveCorpus:
             cancel: Ends the work when set; the corpus stays as it was.
             save_dir: Folder of a store to save to, for a corpus that does not live in one.
         """
+        if cancel is not None and not callable(getattr(cancel, "is_set", None)):
+            raise InputError(f"cancel must be a threading.Event, found {type(cancel).__name__}.")
         with self._alone(), reporting(progress) as report:
             target = self._target(save_dir)
             artifacts = None if target is None else StoreArtifacts(target, self.memory_model, self.embedder)
@@ -155,7 +172,7 @@ class LiveCorpus:
             raise InputError("This corpus is closed. Open it again: MemoRAG.open(folder).")
         if save_dir is None:
             return self.home
-        target = Store(check_target(Path(save_dir)))
+        target = Store(check_target(as_folder(save_dir)))
         if self.home is not None and target.folder.resolve() != self.home.folder.resolve():
             raise InputError(
                 f"This corpus lives in {self.home.folder}, and its changes go there. Use save({str(target.folder)!r}) for a "
@@ -184,11 +201,9 @@ class LiveCorpus:
     def _description(self) -> dict[str, Any]:
         return describe(self.settings, self.memory_model, self.embedder)
 
-    # ── the store ─────────────────────────────────────────────────────────────────────────────────────────────────
-
     def save(self, folder: str | Path, wait: float = 30.0) -> None:
         """Make the corpus the state of the store in `folder`. See `MemoRAG.save`."""
-        folder = Path(folder)
+        folder = as_folder(folder)
         with self._alone():
             expected = self.source[1] if self.source is not None and self.source[0] == folder.resolve() else None
             target, corpus = Store(folder, wait, None if expected is None else expected.identity), self.current
@@ -209,6 +224,7 @@ class LiveCorpus:
         folder: str | Path,
         embedder: str | Embedder | None,
         memory: str | MemoryModel | None,
+        tokenizer: AnyTokenizer | None = None,
         *,
         unfinished: bool = False,
     ) -> LiveCorpus:
@@ -216,17 +232,17 @@ class LiveCorpus:
 
         Args:
             folder: The store.
-            embedder, memory: What made it, where only the caller can make that again.
+            embedder, memory, tokenizer: What made it, where only the caller can make that again.
             unfinished: Whether a store that nothing was written to yet is an empty corpus, or an error.
         """
-        stored = load_corpus(Path(folder), embedder, memory, unfinished=unfinished)
+        folder = as_folder(folder)
+        words = Tokenizer.of(tokenizer)
+        stored = load_corpus(folder, embedder, memory, words, unfinished=unfinished)
+        splitter = Splitter(stored.settings.passage_size)
         return cls(
-            stored.settings,
-            stored.memory_model,
-            stored.embedder,
-            Splitter(stored.settings.passage_size),
-            stored.corpus,
-            source=(Path(folder).resolve(), stored.version),
+            *(stored.settings, stored.memory_model, stored.embedder, splitter, stored.corpus),
+            source=(folder.resolve(), stored.version),
+            tokenizer=words,
         )
 
     @classmethod
@@ -235,6 +251,7 @@ class LiveCorpus:
         folder: str | Path,
         embedder: str | Embedder | None,
         memory: str | MemoryModel | None,
+        tokenizer: AnyTokenizer | None = None,
         *,
         new: Callable[[], LiveCorpus],
         settings: Mapping[str, Any],
@@ -244,7 +261,7 @@ class LiveCorpus:
 
         Args:
             folder: The store, or where one is made.
-            embedder, memory: As in `load`.
+            embedder, memory, tokenizer: As in `load`.
             new: Makes the corpus, still empty, whose models and settings a new store gets.
             settings: What the caller gave by name; the settings of a store that is there must be the same.
             wait: Seconds to wait for another process that is writing.
@@ -252,20 +269,11 @@ class LiveCorpus:
         Raises:
             InputError: For settings other than the store's, or a `wait` that is no number of seconds.
         """
-        if isinstance(wait, bool) or not isinstance(wait, int | float) or wait < 0:
-            raise InputError(f"wait must be a number of seconds, 0 or more; found {wait!r}.")
-        home = Store(Path(folder), float(wait))
+        home = Store(as_folder(folder), wait)
         if not exists(home.folder):
             home.prepare(new()._description())
-        live = cls.load(folder, embedder, memory, unfinished=True)
-        stored = asdict(live.settings)
-        for name, value in settings.items():
-            given = asdict(value) if name == "fusion" and value is not None else value
-            if given != stored.get(name):
-                raise InputError(
-                    f"The store at {folder} was made with {name}={stored.get(name)!r}, found {value!r}. Leave it out, or "
-                    f"make another store."
-                )
+        live = cls.load(folder, embedder, memory, tokenizer, unfinished=True)
+        live.settings.check_same(settings, folder)
         assert live.source is not None
         live.home = with_(home, identity=live.source[1].identity)
         return live
@@ -292,15 +300,11 @@ class LiveCorpus:
         self._follow(folder, found)
         return True
 
-    # ── copies ────────────────────────────────────────────────────────────────────────────────────────────────────
-
     def copied(self) -> LiveCorpus:
         """The same state over the same models, to be changed apart from this one."""
         with self._alone():
             embedder = None if self.embedder is None else self.embedder.copied()
-            live = LiveCorpus(
-                self.settings, self.memory_model, embedder, self.splitter, self.state, self.home, self.source
-            )
+            live = with_(self, embedder=embedder)
             live._unsaved, live._closed = self._unsaved, self._closed
         return live
 
@@ -318,8 +322,9 @@ class LiveCorpus:
             # one with a config is made again from the store
             "embedder": embedder if embedder is None or embedder.config is None or self.state is None else None,
             "memory": memory if memory.config is None or self.state is None else None,
+            "tokenizer": self.tokenizer,
         }
-        for name in ("embedder", "memory"):
+        for name in ("embedder", "memory", "tokenizer"):
             snapshot.check_travels(name, state[name])
         if self.state is None and not self._closed:
             return state
@@ -335,21 +340,19 @@ class LiveCorpus:
             StoreError: For a state of another version, or a folder that is not there any more.
         """
         snapshot.check_version(state)
-        embedder, memory = state["embedder"], state["memory"]
+        embedder, memory, tokenizer = state["embedder"], state["memory"], state.get("tokenizer")
         if "folder" in state:
             home = Store(Path(state["folder"]), state["wait"])
-            live = cls.load(home.folder, embedder, memory, unfinished=True)
+            live = cls.load(home.folder, embedder, memory, tokenizer, unfinished=True)
             live.home = home
             return live
         if "snapshot" in state:
             temporary = snapshot.unpacked(state["snapshot"])
-            live = cls.load(temporary.name, embedder, memory)
+            live = cls.load(temporary.name, embedder, memory, tokenizer)
             live.source = None  # it is a copy in RAM, and may be saved anywhere
             snapshot.keep_with(live, temporary)
             return live
-        settings = state["settings"]
-        checked = CheckedEmbedder.of(embedder)
-        return cls(settings, cached(memory), checked, Splitter(settings.passage_size))
+        return cls.new(state["settings"], cached(memory), CheckedEmbedder.of(embedder), tokenizer)
 
     def close(self) -> None:
         """Let go of corpus and memories; everything was written when it changed. Closing twice does no harm."""
@@ -361,11 +364,12 @@ class LiveCorpus:
 
         What another embedder or memory model made is left where it is; where there is no store yet, nothing happens.
         """
-        if not exists(Path(folder)):
+        folder = as_folder(folder)
+        if not exists(folder):
             return
         embedder = None if self.embedder is None else self.embedder.embedder
         try:
-            stored = load_corpus(Path(folder), embedder, self.memory_model)
+            stored = load_corpus(folder, embedder, self.memory_model, self.tokenizer)
         except MemoRAGError as error:
             logger.info("Nothing to reuse in %s: %s", folder, error)
             return
@@ -375,16 +379,9 @@ class LiveCorpus:
 
     def info(self) -> dict[str, Any]:
         """What is memorized and by which settings, for people and JSON."""
-        corpus = self.current
         return {
-            "documents": len(corpus.documents),
-            "passages": len(corpus.index),
-            "characters": sum(len(document.text) for document in corpus.documents.values()),
-            "languages": sorted(corpus.index.languages),
+            **self.current.info(),
             "memory": self.memory_model.fingerprint,
-            "memories": len(corpus.memories),
-            "memory_tokens": sum(memory.token_count for memory in corpus.memories),
-            "memory_bytes": sum(memory.nbytes for memory in corpus.memories),
             "embedder": "none (BM25 alone)" if self.embedder is None else str(self.embedder.fingerprint),
             "passage_size": self.settings.passage_size,
         }

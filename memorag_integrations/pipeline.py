@@ -11,7 +11,6 @@ import logging
 import re
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
@@ -24,7 +23,7 @@ from .clues import Recall, Usage, UsageMeter, attributed, merge_recalls
 from .contracts import Reranker
 from .corpus.state import Corpus, RoutedMemory
 from .drivers import Steps, gather
-from .encoders.background import background_of
+from .encoders.background import Background, background_of
 from .encoders.checked import CheckedEmbedder
 from .errors import InputError, LLMError
 from .evidence import Evidence
@@ -33,17 +32,19 @@ from .memories.recall_cache import CachedMemoryModel
 from .retrieval import fusion, per_clue_union, trace
 from .retrieval.baselines import rank_baseline
 from .retrieval.bridges import find_bridges
-from .retrieval.calibration import WITH_EMBEDDER, WITHOUT_EMBEDDER, Doubles, calibrate
+from .retrieval.calibration import calibrated_scores
 from .retrieval.clue_search import MOST_WEIGHED, ClueQueries, keep_heaviest
-from .retrieval.multi_query import EachMode, check_each_mode, check_texts, leads_to, rank_each
+from .retrieval.multi_query import EachMode, check_each_mode, check_each_text, check_texts, leads_to, rank_each
 from .retrieval.provenance import Provenance, Ranking
 from .retrieval.query import GUIDED, Mode, Query
 from .retrieval.reading_on import read_on
-from .retrieval.reranking import Reranking, best_rows, reorder
+from .retrieval.reranking import Reranking, best_rows, reorder, reranker_errors
 from .retrieval.scoring import Scorer
 from .retrieval.selection import Selection, merge_neighbours, select
 from .scores import Floats, Scores
 from .store.save import Settings
+from .text.languages import NAMES, foreign_language
+from .threads import DaemonPool
 
 logger = logging.getLogger(__name__)
 
@@ -86,9 +87,12 @@ class Ask:
     def run(self) -> list[Recall]:
         if min(len(self.parts), self.together) <= 1:
             return [_recall(part) for part in self.parts]
-        with ThreadPoolExecutor(min(len(self.parts), self.together), thread_name_prefix="memorag-recall") as pool:
+        pool = DaemonPool(min(len(self.parts), self.together), "memorag-recall")
+        try:
             asked = [pool.submit(copy_context().run, _recall, part) for part in self.parts]
             return [recall.result() for recall in asked]
+        finally:
+            pool.shutdown()
 
     async def arun(self) -> list[Recall]:
         turns = asyncio.Semaphore(self.together)
@@ -104,10 +108,12 @@ class Rerank:
     texts: Sequence[str]
 
     def run(self) -> Sequence[float]:
-        return self.reranker.rerank(self.query, self.texts)
+        with reranker_errors(self.reranker):
+            return self.reranker.rerank(self.query, self.texts)
 
     async def arun(self) -> Sequence[float]:
-        return await self.reranker.arerank(self.query, self.texts)
+        with reranker_errors(self.reranker):
+            return await self.reranker.arerank(self.query, self.texts)
 
 
 @dataclass(frozen=True)
@@ -165,17 +171,9 @@ class Pipeline:
     ) -> Steps[list[Evidence]]:
         """The evidence for a query, best first; evidence that touches in its document becomes one piece with `merge`."""
         ranking = yield from self.rank(corpus, query)
-        if ranking.provenance.candidates.passages and not ranking.provenance.any:
-            self._warn_once(
-                "No term of the query occurs in the corpus (is it in another language?), so the evidence is no better than "
-                "any other. An embedder finds by meaning: MemoRAG(embedder=…)."
-            )
-        evidence = select(
-            ranking.fused,
-            ranking.provenance,
-            selection,
-            self._calibrated(corpus, ranking, [ranking.provenance.signals]),
-        )
+        self._warn_if_foreign(corpus, ranking)
+        calibrated = calibrated_scores(ranking, [ranking.provenance.signals], self._background(corpus))
+        evidence = select(ranking.fused, ranking.provenance, selection, calibrated)
         return merge_neighbours(evidence, corpus.texts) if merge else evidence
 
     def rank(self, corpus: Corpus, query: Query) -> Steps[Ranking]:
@@ -217,12 +215,15 @@ class Pipeline:
         check_each_mode(mode, self.embedder is not None)
         scores = yield from self.scores(corpus, unique, filters)
         ranking = rank_each(scores, self.settings.fusion, mode)
-        return select(ranking.fused, ranking.provenance, selection, self._calibrated(corpus, ranking, scores))
+        return select(
+            ranking.fused, ranking.provenance, selection, calibrated_scores(ranking, scores, self._background(corpus))
+        )
 
     # ── its steps ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def scores(self, corpus: Corpus, texts: Sequence[str], filters: Filters | None = None) -> Steps[list[Scores]]:
         """What the index says of each text, all over the same candidates."""
+        texts = check_each_text(texts)
         vectors = yield from self._embed(texts)
         return self.scorer.score(corpus.index, texts, vectors, filters)
 
@@ -295,22 +296,12 @@ class Pipeline:
         names = bridges.names if settings.bridge_weight else {}
         return Ranking(fused, Provenance(query, [clue.scores for clue in weighted], weights, heaviest, bridges=names))
 
-    def _calibrated(self, corpus: Corpus, ranking: Ranking, texts: Sequence[Scores]) -> Doubles:
-        """The score of each candidate, falling along the ranking: how likely it answers one of these texts.
-
-        A reranker's order gets the scores of the ranking that it read, dealt out anew.
-        """
-        vectors, background = corpus.index.vectors, None
-        if self.embedder is not None and vectors is not None and texts[0].dense is not None:
-            background = background_of(self.embedder.embedder.name, vectors.matrix)
-        weights = WITHOUT_EMBEDDER if background is None else WITH_EMBEDDER
-        probabilities = np.max([weights.probabilities(text, background) for text in texts], axis=0)
-        before = ranking.provenance.fused_before
-        order = np.argsort(-ranking.fused, kind="stable")
-        read = order if before is None else np.argsort(-before, kind="stable")
-        scores = np.empty(len(order))
-        scores[order] = calibrate(read, probabilities)[read]
-        return scores
+    def _background(self, corpus: Corpus) -> Background | None:
+        """The embedder's background; None without an embedder, or where too little is known of it."""
+        vectors = corpus.index.vectors
+        if self.embedder is None or vectors is None:
+            return None
+        return background_of(self.embedder.embedder.name, vectors.matrix)
 
     def _rerank(self, ranking: Ranking) -> Steps[Ranking]:
         """The ranking with its best passages in the reranker's order."""
@@ -322,6 +313,18 @@ class Pipeline:
         reranker, passages = self.reranking.model, ranking.provenance.candidates.passages
         scores = yield Rerank(reranker, ranking.provenance.query, [passages[row].text for row in rows])
         return reorder(ranking, rows, scores, type(reranker).__name__)
+
+    def _warn_if_foreign(self, corpus: Corpus, ranking: Ranking) -> None:
+        """Say once that a query is in another language, where nothing matches it and its language is certain."""
+        provenance, languages = ranking.provenance, corpus.index.languages
+        if not provenance.candidates.passages or provenance.any:
+            return
+        if (language := foreign_language(provenance.query, languages)) is not None:
+            self._warn_once(
+                f"No term of the query occurs in the corpus: it is in another language ({language}; the documents are in "
+                f"{', '.join(NAMES.get(code, code) for code in languages)}), so the evidence is no better than any other. An "
+                f"embedder of several languages finds by meaning: MemoRAG(embedder=…)."
+            )
 
     # ── evidence → answer, texts → summary ────────────────────────────────────────────────────────────────────────
 
@@ -357,8 +360,8 @@ class Pipeline:
         documents = corpus.documents
         if method not in get_args(Method):
             raise InputError(f"method must be one of {', '.join(get_args(Method))}; found {method!r}.")
-        if document_id is not None and document_id not in documents:
-            raise InputError(f"Expected the id of a memorized document, found {document_id[:80]!r}.")
+        if document_id is not None and (not isinstance(document_id, str) or document_id not in documents):
+            raise InputError(f"Expected the id of a memorized document, found {str(document_id)[:80]!r}.")
         if method == "whole":
             chosen = documents.values() if document_id is None else [documents[document_id]]
             prompt, usage = writer.summary_prompt("\n\n".join(document.text for document in chosen))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from ..documents import Document, Shard
 from ..index.documents import IndexedDocument
 from ..index.index import Index
 from ..scores import Floats, Scores
+from ..text.tokenizer import Tokenizer
 
 
 class RoutedMemory(NamedTuple):
@@ -41,8 +42,8 @@ class Corpus:
     index: Index
 
     @classmethod
-    def empty(cls, dense: bool) -> Corpus:
-        return cls({}, [], [], Index.empty(dense))
+    def empty(cls, dense: bool, tokenizer: Tokenizer | None = None) -> Corpus:
+        return cls({}, [], [], Index.empty(dense, tokenizer))
 
     @cached_property
     def documents(self) -> Mapping[str, Document]:
@@ -64,6 +65,18 @@ class Corpus:
     @cached_property
     def _memory_of(self) -> Mapping[int, Memory]:
         return {id(shard): memory for shard, memory in zip(self.shards, self.memories, strict=True)}
+
+    def info(self) -> dict[str, Any]:
+        """What the state holds, in numbers."""
+        return {
+            "documents": len(self.entries),
+            "passages": len(self.index),
+            "characters": sum(len(text) for text in self.texts.values()),
+            "languages": sorted(self.index.languages),
+            "memories": len(self.memories),
+            "memory_tokens": sum(memory.token_count for memory in self.memories),
+            "memory_bytes": sum(memory.nbytes for memory in self.memories),
+        }
 
     def memory_of(self, shard: Shard) -> Memory | None:
         """The memory over this very shard, or None."""

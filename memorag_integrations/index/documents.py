@@ -54,13 +54,14 @@ def analyse(
 
     Raises:
         Cancelled: When `cancel` was set.
+        TokenizerError: Where a tokenizer of the user's own fails.
     """
     done, total = 0, sum(len(passages) for _, _, passages in cut)
     for document, name, passages in cut:
         code = analysis.detect_language(document.text) if language == "auto" else language
         terms = []
         for passage in passages:
-            terms.append(vocabulary.number(analysis.terms(passage.text, code)))
+            terms.append(vocabulary.analyse(passage.text, code))
             done += 1
             if done % 256 == 0 or done == total:
                 if cancel is not None and cancel.is_set():

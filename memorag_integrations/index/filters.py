@@ -7,7 +7,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, raised_as
 from ..text.metadata import plain_metadata
 
 Predicate = Callable[[Mapping[str, Any]], bool]
@@ -31,14 +31,33 @@ def filter_predicate(filters: Filters) -> Predicate:
         InputError: For an operator that is not in `OPERATORS`, an operand of the wrong type, or what is no filter.
     """
     if callable(filters):
-        return filters
+        return _of_caller(filters)
     if not isinstance(filters, Mapping):
         raise InputError(
             f"filters must be a mapping from metadata keys to values, or a function of the metadata that says yes or "
             f"no; found {type(filters).__name__}."
         )
-    tests = [_clause(key, value) for key, value in filters.items()]
+    try:
+        tests = [_clause(key, value) for key, value in filters.items()]
+    except RecursionError:
+        raise InputError("The filters are nested too deeply. Join conditions in one $and or $or.") from None
     return lambda metadata: all(test(metadata) for test in tests)
+
+
+def _of_caller(function: Predicate) -> Predicate:
+    """A caller's function of the metadata, whose exceptions and answers are checked."""
+
+    def accepts(metadata: Mapping[str, Any]) -> bool:
+        with raised_as(
+            InputError, f"The filter function could not be asked about metadata with the keys {_keys(metadata)}"
+        ):
+            return bool(function(metadata))
+
+    return accepts
+
+
+def _keys(metadata: Mapping[str, Any]) -> str:
+    return ", ".join(repr(key)[:40] for key in list(metadata)[:10]) or "(none)"
 
 
 def _clause(key: str, value: Any) -> Predicate:
@@ -91,7 +110,7 @@ def _comparison(key: str, operator: str, operand: Any) -> Predicate:
             return absent
         try:
             return test(metadata[key], operand)
-        except TypeError:
+        except (ArithmeticError, RecursionError, TypeError, ValueError):
             raise InputError(
                 f"The filter operator {operator} cannot compare {key!r}: a passage holds {metadata[key]!r} "
                 f"({type(metadata[key]).__name__}), the filter {operand!r} ({type(operand).__name__}). Use values of one "

@@ -4,23 +4,38 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..scores import Candidates, Floats, Signals
 from ..text import terms as analysis
+from ..text.tokenizer import Tokenizer
 from .bm25 import Row, TermIndex, Vocabulary
 from .documents import IndexedDocument
 from .filters import Filters as Filters
 from .filters import filter_predicate
+from .phrases import lift_phrases
 from .vectors import VectorIndex
+
+Weights = Mapping[int, float]
+"""Weights of terms in a query, by number."""
 
 EVERYTHING = 50_000
 """Up to so many passages, each is a candidate for every text. Above, candidates are picked (see `PICK`)."""
 
 PICK = 1_000
 """Above `EVERYTHING`, the candidates are all passages of the documents that hold the best so many of a signal."""
+
+
+def _renumbered(entries: Sequence[IndexedDocument], rows: Sequence[Row]) -> list[IndexedDocument]:
+    """The documents with these terms, one row a passage."""
+    ends = np.cumsum([len(entry.passages) for entry in entries]).tolist()
+    return [
+        replace(entry, terms=tuple(rows[end - len(entry.passages) : end]))
+        for entry, end in zip(entries, ends, strict=True)
+    ]
 
 
 _WORD = re.compile(r"[^\W\d_][\w'’-]*")  # "Baird", "AX-4410", "keeper's"
@@ -39,6 +54,7 @@ class Index:
         self, entries: Sequence[IndexedDocument], terms: TermIndex, vectors: VectorIndex | None = None
     ) -> None:
         self.entries = entries
+        self.by_id = {entry.document.id: entry for entry in entries}
         self.terms = terms
         self.vectors = vectors
         self.passages = [passage for entry in entries for passage in entry.passages]
@@ -54,12 +70,19 @@ class Index:
         )
 
     @classmethod
-    def empty(cls, dense: bool) -> Index:
-        """An index over nothing, with vectors to come or without."""
-        return cls([], TermIndex.over([], Vocabulary()), VectorIndex(np.zeros((0, 0), np.float32)) if dense else None)
+    def empty(cls, dense: bool, tokenizer: Tokenizer | None = None) -> Index:
+        """An index over nothing, with vectors to come or without; its terms will be ours, or the tokenizer's."""
+        return cls(
+            [],
+            TermIndex.over([], Vocabulary(tokenizer=tokenizer)),
+            VectorIndex(np.zeros((0, 0), np.float32)) if dense else None,
+        )
 
     def derive(self, entries: Sequence[IndexedDocument], vectors: Mapping[str, Floats]) -> Index:
         """The state over these documents. Those that this state holds are taken over.
+
+        Where its vocabulary holds too many terms that no passage has any more, the next state gets another one, and
+        `entries` that are numbered by it.
 
         Args:
             entries: The documents, in their order; the terms of new ones are numbered by this index's vocabulary.
@@ -82,6 +105,9 @@ class Index:
                 keys += entry.keys
         rows = np.array(source, dtype=np.intp)
         terms = self.terms.derive(rows, new_terms)
+        if terms.crowded:
+            terms = terms.compacted()
+            entries = _renumbered(entries, terms.rows)
         if self.vectors is None:
             return Index(entries, terms)
         return Index(entries, terms, self.vectors.derive(rows, [vectors[key] for key in keys]))
@@ -110,18 +136,20 @@ class Index:
         """
         language = self.entries[int(self._document[row])].language
         words = dict.fromkeys(_WORD.findall(self.passages[row].text))
-        written_small = set(self._numbers(" ".join(word for word in words if not word[0].isupper()), language))
+        written_small = set(self._term_numbers(" ".join(word for word in words if not word[0].isupper()), language))
         names: dict[int, str] = {}
         for word in words:
             if word[0].isupper():
-                for number in self._numbers(word, language):
+                for number in self._term_numbers(word, language):
                     if number not in written_small:
                         names.setdefault(number, word)
         return names
 
-    def _numbers(self, text: str, language: str) -> list[int]:
+    def _term_numbers(self, text: str, language: str) -> list[int]:
         """The numbers of a text's terms, those that the vocabulary has."""
-        numbers = (self.terms.vocabulary.find(term) for term in analysis.terms(text, language))
+        numbers = (
+            self.terms.vocabulary.find(term) for term in analysis.terms(text, language, self.terms.vocabulary.tokenizer)
+        )
         return [number for number in numbers if number is not None]
 
     def signals(self, texts: Sequence[str], vectors: Floats | None, filters: Filters | None = None) -> list[Signals]:
@@ -135,13 +163,14 @@ class Index:
         known = [self._known_terms(text) for text in texts]
         allowed = self._allowed(filters)
         if self._all_compete(allowed):
-            return self._signals(texts, known, vectors, self._candidates(allowed))
-        if (
-            len(texts) > 1
-        ):  # BM25 of every passage for every text would be large: it is computed again for the candidates
-            corpus_bm25 = (self.terms.score(numbers) for numbers, _ in known)
-            return self._signals(texts, known, vectors, self._candidates(self._pick(corpus_bm25, vectors, allowed)))
-        bm25 = self.terms.score(known[0][0])
+            return self._signals(texts, known, vectors, self._candidates(allowed), lift=True)
+        if len(texts) > 1:
+            # BM25 of every passage for every text would be large: it is computed again for the candidates.
+            corpus_bm25 = (self._bm25(weights) for weights, _ in known)
+            return self._signals(
+                texts, known, vectors, self._candidates(self._pick(corpus_bm25, vectors, allowed)), lift=True
+            )
+        bm25 = self._query_bm25(texts[0], known[0][0])
         return self._signals(texts, known, vectors, self._candidates(self._pick([bm25], vectors, allowed)), bm25)
 
     def more_signals(
@@ -167,7 +196,7 @@ class Index:
         allowed = None if len(self) <= EVERYTHING else self._allowed(filters)
         if self._all_compete(allowed):
             return [query, *self._signals(texts, known, vectors, query.candidates)]
-        corpus_bm25 = (self.terms.score(numbers) for numbers, _ in known)
+        corpus_bm25 = (self._bm25(weights) for weights, _ in known)
         rows = np.union1d(self._rows(query.candidates), self._pick(corpus_bm25, vectors, allowed))
         candidates = self._candidates(rows)
         return [self._widened(query, candidates), *self._signals(texts, known, vectors, candidates)]
@@ -175,31 +204,36 @@ class Index:
     def _signals(
         self,
         texts: Sequence[str],
-        known: Sequence[tuple[list[int], float]],
+        known: Sequence[tuple[Weights, float]],
         vectors: Floats | None,
         candidates: Candidates,
         corpus_bm25: Floats | None = None,
+        lift: bool = False,
     ) -> list[Signals]:
         """The signals of each text over these candidates.
 
         Args:
             known: `_known_terms` of each text.
             corpus_bm25: BM25 of every passage for the one text, where it was needed to pick the candidates.
+            lift: Whether the texts are queries, so that what they quote is wanted as it stands.
         """
         rows = candidates.rows
         dense = None
         if self.vectors is not None and vectors is not None:
             dense = self.vectors.score(vectors, rows)
         signals = []
-        for i, (text, (numbers, share)) in enumerate(zip(texts, known, strict=True)):
-            bm25 = self.terms.score(numbers) if corpus_bm25 is None else corpus_bm25
+        for i, (text, (weights, share)) in enumerate(zip(texts, known, strict=True)):
+            if corpus_bm25 is not None:
+                bm25 = corpus_bm25
+            else:
+                bm25 = self._query_bm25(text, weights) if lift else self._bm25(weights)
             signals.append(
                 Signals(
                     text=text,
                     candidates=candidates,
                     bm25=bm25 if rows is None else bm25[rows],
                     dense=None if dense is None else dense[i],
-                    terms=self.terms.idf(numbers),
+                    terms={number: idf * weights[number] for number, idf in self.terms.idf(list(weights)).items()},
                     known_terms=share,
                     vector=None if vectors is None else vectors[i],
                     corpus_bm25=corpus_bm25,
@@ -212,7 +246,7 @@ class Index:
         rows, dense = self._rows(candidates), None
         corpus_bm25 = query.corpus_bm25
         if corpus_bm25 is None:
-            corpus_bm25 = self.terms.score(self._known_terms(query.text)[0])
+            corpus_bm25 = self._query_bm25(query.text, self._known_terms(query.text)[0])
         if self.vectors is not None and query.vector is not None and query.dense is not None:
             known = np.isin(rows, self._rows(query.candidates))
             dense = np.empty(len(rows), dtype=np.float32)
@@ -229,11 +263,23 @@ class Index:
             corpus_bm25=corpus_bm25,
         )
 
-    def _known_terms(self, text: str) -> tuple[list[int], float]:
-        """The numbers of a text's terms that occur in the corpus, and their share of its terms."""
-        terms = analysis.query_terms(text, self.languages)
-        numbers = self.terms.known(terms)
-        return numbers, len(numbers) / len(terms) if terms else 0.0
+    def _known_terms(self, text: str) -> tuple[Weights, float]:
+        """The weights of those of a text's terms that occur in the corpus, and the share of these among all."""
+        query = analysis.query_terms(text, self.languages, self.terms.vocabulary.tokenizer)
+        known = self._numbers(query.weights)
+        share = sum(known.values()) / sum(query.weights.values()) if query.weights else 0.0
+        return {**self._numbers(query.joined), **known}, share
+
+    def _numbers(self, weights: Mapping[str, float]) -> Weights:
+        return {number: weight for term, weight in weights.items() for number in self.terms.known([term])}
+
+    def _bm25(self, weights: Weights) -> Floats:
+        """BM25 of every passage, float32 [passages]."""
+        return self.terms.score(list(weights), list(weights.values()))
+
+    def _query_bm25(self, query: str, weights: Weights) -> Floats:
+        """The same, passages that hold what the query quotes before all others."""
+        return lift_phrases(query, self._bm25(weights), self.passages, self.terms, self.languages)
 
     def _candidates(self, rows: NDArray[np.intp] | None) -> Candidates:
         return self._everything if rows is None else self._everything.take(rows)

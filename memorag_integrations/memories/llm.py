@@ -11,7 +11,7 @@ from ..contracts import Progress
 from ..documents import Shard, text_hash
 from ..errors import InputError
 from ..text.chunking import fit_to_tokens
-from .files import broken, read_memory, write_memory
+from .files import UNREADABLE, broken, read_memory, write_memory
 from .prompt_memory import PromptMemory, PromptMemoryModel
 
 
@@ -74,7 +74,7 @@ class LLMMemory(PromptMemoryModel):
             tokens = int(stored["tokens"])
             if not parts or any(not 0 <= a < b <= len(shard.text) for a, b in parts):
                 raise ValueError(f"parts outside the text: {str(parts)[:80]}")
-        except (KeyError, TypeError, ValueError) as error:
+        except UNREADABLE as error:
             raise broken(path, error) from error
         return FormedLLMMemory(model=self, shard=shard, token_count=tokens, parts=parts)
 

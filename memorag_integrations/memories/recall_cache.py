@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..clues import Completion, Recall, Usage
 from ..contracts import LLM, Config, JoiningModel, Memory, MemoryModel, Progress
 from ..documents import Shard
-from ..errors import InputError, MemoryModelError
+from ..drivers import in_worker
+from ..errors import InputError, MemoryModelError, raised_as
 from ..llms.gate import PromptGate
 from ..scores import Scores
 from .base import (
@@ -91,7 +93,8 @@ class CachedMemoryModel(JoiningModel):
         return self.model.capacity
 
     def count_tokens(self, text: str) -> int:
-        return self.model.count_tokens(text)
+        with raised_as(MemoryModelError, f"{type(self.model).__name__} could not count the tokens of a text"):
+            return self.model.count_tokens(text)
 
     def form(
         self, shard: Shard, *, progress: Progress | None = None, cancel: threading.Event | None = None
@@ -101,12 +104,15 @@ class CachedMemoryModel(JoiningModel):
         Raises:
             MemoryModelError: Where the model formed something that is no memory; the message names all that it lacks.
         """
-        memory = self.model.form(shard, progress=progress, cancel=cancel)
+        with raised_as(MemoryModelError, f"{type(self.model).__name__} could not form a memory"):
+            memory = self.model.form(shard, progress=progress, cancel=cancel)
         return CachedMemory(check_memory(memory, self.model, "form"), self.most)
 
     def load(self, path: Path, shard: Shard) -> CachedMemory:
         """See `MemoryModel.load`, and `form`."""
-        return CachedMemory(check_memory(self.model.load(path, shard), self.model, "load"), self.most)
+        with raised_as(MemoryModelError, f"{type(self.model).__name__} could not load a memory"):
+            memory = self.model.load(path, shard)
+        return CachedMemory(check_memory(memory, self.model, "load"), self.most)
 
     # ── capabilities: see `BaseMemoryModel` ───────────────────────────────────────────────────────────────────────
 
@@ -189,16 +195,18 @@ class CachedMemory(Memory):
     ) -> list[Recall]:
         lookup = self._look_up(queries, scores)
         if lookup.rows:
-            asked = self.memory.recall(lookup.queries, scores=lookup.scores, cancel=cancel)
+            with self._errors():
+                asked = self.memory.recall(lookup.queries, scores=lookup.scores, cancel=cancel)
             self._keep(lookup, asked)
         return lookup.recalls()
 
     async def arecall(
         self, queries: Sequence[str], *, scores: Sequence[Scores], cancel: threading.Event | None = None
     ) -> list[Recall]:
-        lookup = self._look_up(queries, scores)
+        lookup = await in_worker(self._look_up, queries, scores)
         if lookup.rows:
-            asked = await self.memory.arecall(lookup.queries, scores=lookup.scores, cancel=cancel)
+            with self._errors():
+                asked = await self.memory.arecall(lookup.queries, scores=lookup.scores, cancel=cancel)
             self._keep(lookup, asked)
         return lookup.recalls()
 
@@ -223,8 +231,13 @@ class CachedMemory(Memory):
         own = declared(self.memory, "summarize", None)
         if own is None:
             raise no_key_points(self.memory)
-        completion: Completion = own(cancel=cancel)
+        with self._errors():
+            completion: Completion = own(cancel=cancel)
         return completion
+
+    def _errors(self) -> AbstractContextManager[None]:
+        """What a memory raises comes out as MemoryModelError, with its own exception as the cause."""
+        return raised_as(MemoryModelError, f"{type(self.memory).__name__} could not be asked")
 
     def _look_up(self, queries: Sequence[str], scores: Sequence[Scores]) -> _Lookup:
         """What is kept of these queries. Keys are made before the memory is asked, so a recall that is under way when

@@ -10,6 +10,7 @@ are the falling sequence nearest to these probabilities (isotonic regression), s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..encoders.background import Background
 from ..scores import Signals
+from .provenance import Ranking
 
 Doubles = NDArray[np.float64]
 
@@ -119,3 +121,24 @@ def pool(values: Doubles) -> Doubles:
         means.append(mean)
         sizes.append(size)
     return np.repeat(np.array(means), sizes)
+
+
+def calibrated_scores(ranking: Ranking, texts: Sequence[Signals], background: Background | None) -> Doubles:
+    """The score of each candidate, falling along the ranking: how likely it answers one of these texts.
+
+    A reranker's order gets the scores of the ranking that it read, dealt out anew.
+
+    Args:
+        ranking: All candidates, ranked.
+        texts: The signals of the texts that were asked, over these candidates.
+        background: Of the embedder; None where there is none, or it is not known: then terms alone count.
+    """
+    background = None if texts[0].dense is None else background
+    weights = WITHOUT_EMBEDDER if background is None else WITH_EMBEDDER
+    probabilities = np.max([weights.probabilities(text, background) for text in texts], axis=0)
+    before = ranking.provenance.fused_before
+    order = np.argsort(-ranking.fused, kind="stable")
+    read = order if before is None else np.argsort(-before, kind="stable")
+    scores = np.empty(len(order))
+    scores[order] = calibrate(read, probabilities)[read]
+    return scores

@@ -266,7 +266,8 @@ def combine_clues(local: Doubles, around: Doubles, clues: Sequence[tuple[Doubles
 def clue_weights(query: Scores, clues: Sequence[Scores], groundings: Sequence[float]) -> list[float]:
     """The weight of each clue, in (0, 1), beside the query's 1. See `ClueWeighting`.
 
-    To weigh clues by one more signal, give `ClueWeighting` a slope for it, and this function its values.
+    To weigh clues by one more signal, give `ClueWeighting` a slope for it, and this function its values; then
+    `benchmarks/fit_clues.py` must compute it, too.
 
     Args:
         query: The query's scores.

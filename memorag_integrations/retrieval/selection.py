@@ -42,7 +42,7 @@ class Selection:
         for name, value, what in (("k", self.k, "pieces of evidence"), ("budget", self.budget, "characters")):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1):
                 raise InputError(f"{name} must be a whole number of {what}, at least 1; found {value!r}.")
-        if not 0 <= self.cutoff <= 1:
+        if not isinstance(self.cutoff, int | float | np.integer | np.floating) or not 0 <= self.cutoff <= 1:
             raise InputError(f"cutoff must be a score between 0 and 1, found {self.cutoff!r}.")
         if self.repeats not in get_args(Repeats):
             raise InputError(f"repeats must be one of {', '.join(get_args(Repeats))}; found {self.repeats!r}.")

@@ -24,9 +24,9 @@ from ..memories.recall_cache import CachedMemoryModel, cached
 from ..progress import silent
 from ..retrieval.fusion import Fusion
 from ..scores import Floats
-from ..text import terms as analysis
+from ..text.tokenizer import Tokenizer
 from . import memory_files
-from .records import DocumentRow, PassageRow, ShardRow, State, Version, from_json, unpack_terms
+from .records import DocumentRow, PassageRow, ShardRow, State, Version, analysis_of, from_json, unpack_terms
 from .save import Settings, StoreArtifacts, checksums_of, fingerprint_of, remember_checksum
 from .sqlite import damaged
 from .store import Store
@@ -61,6 +61,7 @@ class StoreModels:
 
     settings: Settings
     artifacts: StoreArtifacts
+    tokenizer: Tokenizer | None = None
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,18 @@ class LoadedCorpus:
 
 
 def load_corpus(
-    folder: Path, embedder: str | Embedder | None, model: str | MemoryModel | None, *, unfinished: bool = False
+    folder: Path,
+    embedder: str | Embedder | None,
+    model: str | MemoryModel | None,
+    tokenizer: Tokenizer | None = None,
+    *,
+    unfinished: bool = False,
 ) -> LoadedCorpus:
     """Read a store. What is derived (the vector index, BM25's lists) is built again from its rows.
 
     Args:
         folder: The store.
-        embedder, model: The models that made the store, where only the caller can make them again.
+        embedder, model, tokenizer: What made the store, where only the caller can make it again.
         unfinished: Whether a store without a finished state is an empty corpus; it is an error otherwise.
 
     Raises:
@@ -96,14 +102,18 @@ def load_corpus(
             f"The store at {folder} holds no corpus yet: what memorized into it was broken off. The same call again goes on "
             f"from what it had finished."
         )
-    models = open_models(store, state, embedder, model)
+    models = open_models(store, state, embedder, model, tokenizer)
     artifacts = models.artifacts
-    corpus, version = restore_latest(artifacts, state, Corpus.empty(artifacts.embedder is not None))
+    corpus, version = restore_latest(artifacts, state, Corpus.empty(artifacts.embedder is not None, tokenizer))
     return LoadedCorpus(models.settings, cached(artifacts.model), artifacts.embedder, corpus, version)
 
 
 def open_models(
-    store: Store, state: State, embedder: str | Embedder | None, memory: str | MemoryModel | None
+    store: Store,
+    state: State,
+    embedder: str | Embedder | None,
+    memory: str | MemoryModel | None,
+    tokenizer: Tokenizer | None,
 ) -> StoreModels:
     """The settings and the models that a stored state names. Raises as `load_corpus`."""
     with intact(store.folder):
@@ -111,12 +121,13 @@ def open_models(
         settings = Settings(**{**stored, "fusion": Fusion(**stored["fusion"])}).checked()
         stored_embedder = None if state.meta["embedder"] is None else StoredEmbedder.of(state.meta["embedder"])
         config, fingerprint = state.meta["memory"]["config"], state.meta["memory"]["fingerprint"]
+    _check_tokenizer(store.folder, settings.tokenizer, tokenizer)
     checked = _embedder(store.folder, stored_embedder, resolve_embedder(embedder))
     passed = registry.memory_by_name(memory) if isinstance(memory, str) else memory
     artifacts = StoreArtifacts(store, cached(_memory_model(store.folder, config, fingerprint, passed)), checked)
     if checked is not None:
         checked.late = artifacts.keep_late
-    return StoreModels(settings, artifacts)
+    return StoreModels(settings, artifacts, tokenizer)
 
 
 class Overtaken(MemoryModelError):
@@ -158,11 +169,11 @@ def restore(artifacts: StoreArtifacts, state: State, current: Corpus, *, strict:
         MemoryModelError: Where a memory is not as it was written.
     """
     folder, vocabulary, dense = artifacts.store.folder, current.index.terms.vocabulary, artifacts.embedder is not None
+    older = {id for id, row in state.rows.items() if analysis_of(row) != vocabulary.analysis} - state.broken_terms
+    stale = older | state.broken_terms
     with intact(folder):
         entries = {
-            id: _entry(state.rows[id], vocabulary, id in state.broken_terms)
-            if id in state.rows
-            else current.entries[id]
+            id: _entry(state.rows[id], vocabulary, id in stale) if id in state.rows else current.entries[id]
             for id in state.order
         }
         if dense and any(len(entry.keys) != len(entry.passages) for entry in entries.values()):
@@ -171,6 +182,11 @@ def restore(artifacts: StoreArtifacts, state: State, current: Corpus, *, strict:
         logger.warning(
             "The terms of %d documents in %s were broken, and are made again.", len(state.broken_terms), folder
         )
+    if older:
+        logger.warning(
+            "The terms of %d documents in %s were made by another version, and are made again whenever it is loaded. "
+            "`memorag repair` writes them (or `repair(folder)` in Python).", len(older), folder,
+        )  # fmt: skip
     changed = [entry for id, entry in entries.items() if current.entries.get(id) is not entry]
     vectors = _vectors_of(artifacts, changed, current, state.version if strict else None) if dense else {}
     with intact(folder):
@@ -178,7 +194,7 @@ def restore(artifacts: StoreArtifacts, state: State, current: Corpus, *, strict:
         shards = _shards(state.shards, {id: entry.document for id, entry in entries.items()}, current.shards, strict)
     memories = [_memory(artifacts, state, row, shard, current, strict) for row, shard in shards]
     formed = [(shard, memory) for (_, shard), memory in zip(shards, memories, strict=True) if memory is not None]
-    return Corpus(entries, [shard for shard, _ in formed], [memory for _, memory in formed], index)
+    return Corpus(index.by_id, [shard for shard, _ in formed], [memory for _, memory in formed], index)
 
 
 def _vectors_of(
@@ -205,12 +221,12 @@ def _vectors_of(
     return vectors
 
 
-def _entry(row: DocumentRow, vocabulary: Vocabulary, broken_terms: bool) -> IndexedDocument:
+def _entry(row: DocumentRow, vocabulary: Vocabulary, analyse: bool) -> IndexedDocument:
     host = None if row.host is None else from_json(row.host)
     document = Document(row.text, row.id, from_json(row.metadata), host)
     passages = tuple(_passage(passage, document) for passage in row.passages)
-    if broken_terms:
-        terms = [vocabulary.number(analysis.terms(passage.text, row.language)) for passage in passages]
+    if analyse:
+        terms = [vocabulary.analyse(passage.text, row.language) for passage in passages]
     else:
         terms = unpack_terms(row, vocabulary.number)
     keys = tuple(passage.vector.hex() for passage in row.passages if passage.vector is not None)
@@ -281,8 +297,21 @@ def intact(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise damaged(folder, f"{type(error).__name__}: {error}") from error
+
+
+def _check_tokenizer(folder: Path, stored: str | None, given: Tokenizer | None) -> None:
+    """Raises StoreError where the terms of a store were made by another tokenizer than the one given."""
+    name = None if given is None else given.name
+    if name != stored:
+        made = "this library's own analysis" if stored is None else f"the tokenizer {stored!r}"
+        passed = "none was passed" if name is None else f"{name!r} was passed"
+        advice = "Leave tokenizer out" if stored is None else "Pass the same tokenizer"
+        raise StoreError(
+            f"The terms of the store at {folder} were made by {made}, but {passed}. {advice}, or memorize again into "
+            f"another folder."
+        )
 
 
 def needs_embedder(folder: Path) -> bool:

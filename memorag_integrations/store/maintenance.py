@@ -15,10 +15,11 @@ from ..corpus.state import Corpus
 from ..encoders.fingerprint import EmbedderFingerprint
 from ..errors import MemoryModelError, StoreError
 from ..progress import reporting
+from ..text.tokenizer import Split, Tokenizer
 from . import memory_files
 from .load import StoreModels, intact, open_models, restore
 from .memory_files import abandoned
-from .paths import FRESH, is_fresh_name, size_of
+from .paths import FRESH, as_folder, is_fresh_name, size_of
 from .records import State, Version
 from .save import StoreArtifacts, corpus_vectors, fingerprint_of, of_weights, row_of
 from .sqlite import FORMAT, damage, reading, refused, writing
@@ -52,7 +53,7 @@ def verify(folder: str | Path) -> list[str]:
     Raises:
         StoreError: Where there is no store that this version can read.
     """
-    store = Store(Path(folder))
+    store = Store(as_folder(folder))
     for _ in range(_RETRIES):
         found = _verify_rows(store.folder)
         # The files of memories are no part of the transaction in which the rows were read. Where one is missing, another
@@ -115,13 +116,13 @@ def compact(folder: str | Path, *, wait: float = 30.0) -> int:
     Raises:
         StoreError: Where there is no store, another process writes to it for longer than `wait`, or the disk refuses.
     """
-    folder = Path(folder)
+    folder = as_folder(folder)
     before = size_of(folder)
     with Store(folder, wait).transaction() as database:
         database.execute("DELETE FROM vectors WHERE key NOT IN (SELECT vector FROM passages WHERE vector IS NOT NULL)")
         named = [name for (name,) in database.execute("SELECT folder FROM shards WHERE folder IS NOT NULL")]
         memory_files.drop_all_but(folder, named)
-    with writing(folder, wait) as (database, _), refused(folder):
+    with writing(folder, Store(folder, wait).wait) as (database, _), refused(folder):
         database.execute("COMMIT")
         database.execute("VACUUM")
     for remains in folder.glob(f"{FRESH}*"):
@@ -135,6 +136,7 @@ def repair(
     *,
     embedder: str | Embedder | None = None,
     memory: str | MemoryModel | None = None,
+    tokenizer: Tokenizer | Split | None = None,
     drop: bool = False,
     progress: bool | Progress = True,
     wait: float = 30.0,
@@ -143,7 +145,7 @@ def repair(
 
     Args:
         folder: The store.
-        embedder, memory: As in `MemoRAG.load`.
+        embedder, memory, tokenizer: As in `MemoRAG.load`.
         drop: Whether documents that are not as they were written may be dropped; they cannot be made again.
         progress: As in `MemoRAG.memorize`.
         wait: Seconds to wait for another process that writes.
@@ -152,13 +154,13 @@ def repair(
         StoreError: Where there is none, its rows cannot be read, documents would have to be dropped and may not be (or
             all would), or the embedder or memory model is missing.
     """
-    store = Store(Path(folder), wait)
+    store = Store(as_folder(folder), wait)
     with reporting(progress) as report, store.transaction() as database:
         with damage(store.folder):
             examination = examine(database, FORMAT)
         if examination.lost:
             _check_loss(store, examination, drop)
-        models = open_models(store, examination.state, embedder, memory)
+        models = open_models(store, examination.state, embedder, memory, Tokenizer.of(tokenizer))
         corpus, done = _rebuilt(models, examination, report)
         _rewrite(models.artifacts, database, examination.state, corpus)
     return done
@@ -185,7 +187,9 @@ def _rebuilt(models: StoreModels, examination: Examination, progress: Progress) 
     lost = set(examination.lost)
     order = [id for id in examination.state.order if id not in lost]
     state = replace(examination.state, order=order)
-    intact_corpus = restore(artifacts, state, Corpus.empty(artifacts.embedder is not None), strict=False)
+    intact_corpus = restore(
+        artifacts, state, Corpus.empty(artifacts.embedder is not None, models.tokenizer), strict=False
+    )
     reviser = Reviser(
         Splitter(settings.passage_size),
         artifacts.model,

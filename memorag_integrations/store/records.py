@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -132,37 +133,57 @@ def _bytes(value: Value) -> bytes:
     return (value if isinstance(value, str) else repr(value)).encode("utf-8", "surrogatepass")
 
 
-def pack_terms(passages: Sequence[NDArray[np.uint32]], term: Callable[[int], str]) -> tuple[str, list[bytes]]:
+FIRST_ANALYSIS = "terms 1"
+"""What made the terms of a document that does not say it."""
+
+
+def pack_terms(
+    passages: Sequence[NDArray[np.uint32]], term: Callable[[int], str], analysis: str = FIRST_ANALYSIS
+) -> tuple[str, list[bytes]]:
     """The vocabulary of one document, one term a line, and the terms of its passages as numbers in it.
+
+    The first line says what made the terms. It has a blank in it, as no term has, and no passage names its number.
 
     Args:
         passages: Term numbers of each passage, in the corpus's vocabulary.
         term: The term with a number in that vocabulary.
+        analysis: What made the terms.
     """
-    numbers = np.concatenate(passages) if len(passages) else np.zeros(0, np.uint32)
-    unique, places = np.unique(numbers, return_inverse=True)
+    every = np.concatenate(passages) if len(passages) else np.zeros(0, np.uint32)
+    numbers, local = np.unique(every, return_inverse=True)
+    lines = [term(int(number)) for number in numbers]
+    if analysis != FIRST_ANALYSIS:
+        lines, local = [analysis, *lines], local + 1
     ends = np.cumsum([len(row) for row in passages])
-    blobs = [part.tobytes() for part in np.split(places.astype(_width(len(unique))), ends[:-1])]
-    return "\n".join(term(int(number)) for number in unique), blobs
+    blobs = [part.tobytes() for part in np.split(local.astype(_width(len(lines))), ends[:-1])]
+    return "\n".join(lines), blobs
+
+
+def analysis_of(row: DocumentRow) -> str:
+    """What made the terms of a document."""
+    first = row.vocabulary.partition("\n")[0]
+    return first if " " in first else FIRST_ANALYSIS
 
 
 def unpack_terms(row: DocumentRow, number: Callable[[Sequence[str]], NDArray[np.uint32]]) -> list[NDArray[np.uint32]]:
-    """The terms of each passage of a document, as numbers of the corpus's vocabulary.
+    """The terms of each passage of a document, as numbers in the corpus's vocabulary.
 
     Args:
         row: The document.
-        number: The numbers of terms in that vocabulary.
+        number: The numbers of terms in the corpus's vocabulary.
 
     Raises:
         ValueError, IndexError: For numbers beyond the document's vocabulary.
     """
-    terms = row.vocabulary.split("\n") if row.vocabulary else []
-    numbers, width = number(terms), _width(len(terms))
+    lines = row.vocabulary.split("\n") if row.vocabulary else []
+    headers = int(analysis_of(row) != FIRST_ANALYSIS)
+    numbers, width = number(lines[headers:]), _width(len(lines))
+    numbers = np.concatenate([np.zeros(headers, np.uint32), numbers])
     return [numbers[np.frombuffer(passage.terms, dtype=width)] for passage in row.passages]
 
 
 def to_json(value: Mapping[str, Any] | None) -> str | None:
-    return None if value is None else json.dumps(encode_metadata(value, "a document or passage"))
+    return None if value is None else json.dumps(encode_metadata(value, "a document or passage", deepest=sys.maxsize))
 
 
 def from_json(stored: str) -> dict[str, Any]:

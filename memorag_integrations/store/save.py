@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from itertools import repeat
+from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -46,6 +47,7 @@ class Settings:
     fusion: Fusion
     shards: int
     clues: int
+    tokenizer: str | None = None
 
     def checked(self) -> Settings:
         """These settings.
@@ -56,10 +58,23 @@ class Settings:
         """
         check_size(self.passage_size)
         check_language(self.language)
+        if not isinstance(self.fusion, Fusion):
+            raise InputError(f"fusion must be a Fusion, found {type(self.fusion).__name__}.")
         for name, value in (("shards", self.shards), ("clues", self.clues)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InputError(f"{name} must be a whole number of at least 1, found {value!r}.")
         return self
+
+    def check_same(self, passed: Mapping[str, Any], folder: str | Path) -> None:
+        """Raises InputError where a setting that was passed for the store in `folder` is not the one that it has."""
+        stored = asdict(self)
+        for name, value in passed.items():
+            plain = asdict(value) if name == "fusion" and value is not None else value
+            if plain != stored.get(name):
+                raise InputError(
+                    f"The store at {folder} was made with {name}={stored.get(name)!r}, found {value!r}. Leave it out, or "
+                    f"make another store."
+                )
 
 
 @dataclass(frozen=True)
@@ -245,7 +260,7 @@ def row_of(entry: IndexedDocument, vocabulary: Vocabulary) -> DocumentRow:
         vocabulary: The one that its terms are numbered by.
     """
     document = entry.document
-    terms, blobs = pack_terms(entry.terms, vocabulary.term)
+    terms, blobs = pack_terms(entry.terms, vocabulary.term, vocabulary.analysis)
     return DocumentRow(
         document.id,
         document.text,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Any
 
@@ -27,6 +29,9 @@ NAMES = {
 SURE = 0.9
 """Probability from which a detected language is taken for certain."""
 
+LEAST_WORDS = 3
+"""Words of a query from which its language can be detected where the script does not tell it."""
+
 
 def by_script(text: str) -> str | None:
     """ISO 639-1 code of the language whose own script fills enough of the letters of `text` (`Script.share`), or None."""
@@ -47,6 +52,36 @@ def identify(text: str) -> tuple[str, float]:
         return language_of_script, 1.0
     language, probability = _identifier().classify(text)
     return str(language), float(probability)
+
+
+def foreign_language(query: str, languages: Collection[str]) -> str | None:
+    """The English name of the language of `query`, where it is certain and none of `languages`; else None.
+
+    Args:
+        query: A text.
+        languages: ISO 639-1 codes of the documents' languages.
+    """
+    language, probability = identify(query)
+    if language in languages or language == "und" or "und" in languages:
+        return None
+    certain = (
+        by_script(query) is not None
+        or (probability >= SURE and len(query.split()) >= LEAST_WORDS)
+        or any(own.isdisjoint(languages) and _fills(script, query) for script, own in _SHARED)
+    )
+    return NAMES.get(language, language) if certain else None
+
+
+def _fills(script: re.Pattern[str], text: str) -> bool:
+    return 2 * len(script.findall(text)) > sum(map(str.isalpha, text))
+
+
+# Scripts of several languages, and these: "лампа", "مصباح", "दीपक".
+_SHARED = (
+    (re.compile("[\u0400-\u04ff]"), frozenset(("be", "bg", "kk", "ky", "mk", "mn", "ru", "sr", "uk"))),
+    (re.compile("[\u0600-\u06ff]"), frozenset(("ar", "fa", "ps", "ur"))),
+    (re.compile("[\u0900-\u097f]"), frozenset(("hi", "mr", "ne"))),
+)
 
 
 @lru_cache(maxsize=1)

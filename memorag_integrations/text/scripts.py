@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from itertools import groupby
+from unicodedata import category
 
 
 @dataclass(frozen=True)
@@ -61,3 +63,14 @@ WITHOUT_BLANKS = "".join(script.characters for script in SCRIPTS if not script.b
 
 LANGUAGES_WITHOUT_BLANKS = frozenset(script.language for script in SCRIPTS if script.language and not script.blanks)
 """ISO 639-1 codes of the languages written without blanks between words."""
+
+
+@lru_cache(maxsize=1)
+def marks() -> str:
+    """All characters that stand on another one (accents, vowel signs), as the inside of a character class.
+
+    Python's `\\w` leaves them out, so that "हिन्दी" would be four words.
+    """
+    codes = (code for code in (*range(0x300, 0x12000), *range(0x1E000, 0x1F000)) if category(chr(code)) in ("Mn", "Mc"))
+    runs = [[code for _, code in run] for _, run in groupby(enumerate(codes), lambda pair: pair[1] - pair[0])]
+    return "".join(f"{chr(run[0])}-{chr(run[-1])}" for run in runs)

@@ -1,50 +1,29 @@
-"""Text to terms: script first, then language; Snowball stems, stop words dropped, character bigrams where no blanks are written."""
+"""Text to terms: words are folded and stemmed, identifiers get their forms, scripts without blanks become character pairs.
+
+A text is cut into chunks: a word, an identifier such as "AX-4410-B", a run of a script without blanks. The terms of a
+chunk depend on nothing but the chunk and the language, so they are worked out once and kept.
+"""
 
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import chain
+from typing import NamedTuple
 
 import Stemmer
 
 from ..errors import InputError
+from .analyser import IDENTIFIER_WEIGHT, SNOWBALL, analyser_of, pairs
+from .chunks import UNSPACED, chunks_of
+from .folding import normalize
 from .languages import SURE, identify
-from .scripts import WITHOUT_BLANKS
-from .stop_words import stop_words
+from .stop_words import NEGATIONS, stop_words
+from .tokenizer import Tokenizer
 
-SNOWBALL = {
-    "ar": "arabic",
-    "ca": "catalan",
-    "da": "danish",
-    "de": "german",
-    "el": "greek",
-    "en": "english",
-    "es": "spanish",
-    "et": "estonian",
-    "eu": "basque",
-    "fi": "finnish",
-    "fr": "french",
-    "ga": "irish",
-    "hi": "hindi",
-    "hu": "hungarian",
-    "hy": "armenian",
-    "id": "indonesian",
-    "it": "italian",
-    "lt": "lithuanian",
-    "ne": "nepali",
-    "nl": "dutch",
-    "no": "norwegian",
-    "pt": "portuguese",
-    "ro": "romanian",
-    "ru": "russian",
-    "sr": "serbian",
-    "sv": "swedish",
-    "ta": "tamil",
-    "tr": "turkish",
-}
-"""Languages with a stemmer, by ISO 639-1 code."""
+ANALYSIS = f"terms 2, Snowball {Stemmer.version().split('.')[0]}"
+"""What made the terms of a store; terms of another analysis are made again when a store is loaded."""
 
 _FILLERS = {
     "de": "beschreibe erkläre erläutere fasse zusammen zusammenfassung sage sagte sagen meinte denken dachte frage",
@@ -54,13 +33,7 @@ _FILLERS = {
     "es": "resume resumen describe explica dime dijo dice piensa pensó pregunta",
     "fr": "résume résumé décris explique dis dit pense pensait question",
 }
-# A run of a script without blanks ("看守人"), or a word with its marks and apostrophes ("keeper's", "read_file").
-_RUNS = re.compile(rf"[{WITHOUT_BLANKS}]+|(?:(?![{WITHOUT_BLANKS}])[\w\u0300-\u036f'’])+")
-_IS_WITHOUT_BLANKS = re.compile(rf"[{WITHOUT_BLANKS}]")
-# The parts of an identifier: "read", "File" of "readFile"; "HTTP", "Server" of "HTTPServer"; "utf", "8" of "utf_8".
-_PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _SAMPLE = 4_000
-_LONGEST_TERM = 64
 
 
 def detect_language(text: str) -> str:
@@ -87,72 +60,128 @@ def check_language(language: str) -> str:
     )
 
 
-def terms(text: str, language: str) -> list[str]:
-    """The terms of `text` in order, repeats kept, as they are indexed and searched.
+class QueryTerms(NamedTuple):
+    """The terms to search for.
 
-    Words are folded (NFKC, case), stripped of stop words and stemmed for `language`; of an identifier such as
-    `read_file` or `readFile` the parts count too. Runs of a script written without blanks (Chinese, Japanese, Thai,
-    Lao, Burmese, Khmer) become character bigrams, whatever the language.
+    Args:
+        weights: The terms with their weights, in the order of the query. The spellings of one word share its weight.
+        joined: Terms for neighbours that may be one word elsewhere ("ax 4410 b", "wi fi"): nothing is missed where the
+            corpus does not have them.
     """
-    stemmer, stops = _stemmer(language), stop_words(language)
-    words: list[str] = []
-    out: list[str] = []
-    for word in _words(unicodedata.normalize("NFKC", text)):
-        if _IS_WITHOUT_BLANKS.match(word):
-            out.extend(_bigrams(word))
-        elif word not in stops:
-            words.append(word[:_LONGEST_TERM])
-    out.extend(words if stemmer is None else stemmer.stemWords(words))
+
+    weights: dict[str, float]
+    joined: dict[str, float]
+
+
+def terms(text: str, language: str, tokenizer: Tokenizer | None = None) -> list[str]:
+    """The terms of `text` as they are indexed: in order, repeats kept; then its stop words, sorted, each once.
+
+    Words are folded (compatibility forms, case, invisible characters) and stemmed for `language`; a word with accents
+    counts under its spelling without them, too. An identifier counts as a whole and in parts. Runs of a script written
+    without blanks (Chinese, Japanese, Thai, Lao, Burmese, Khmer, Tibetan) become pairs of characters, whatever the
+    language; Hangul words become pairs of syllables beside the word. A stop word in capitals ("WHO") is a name, too.
+
+    Args:
+        text: Any text.
+        language: ISO 639-1 code.
+        tokenizer: Takes the place of all this.
+
+    Raises:
+        TokenizerError: Where the tokenizer fails, or answers with something else than words.
+    """
+    if tokenizer is not None:
+        return tokenizer.terms(text)
+    analyser, chunks = analyser_of(language), chunks_of(text)
+    out = list(chain.from_iterable(map(analyser.terms_of.__getitem__, chunks)))
+    out += sorted(set(chain.from_iterable(map(analyser.stops_of.__getitem__, set(chunks)))))
     return out
 
 
-def query_terms(text: str, languages: Iterable[str]) -> list[str]:
-    """The distinct terms to search for `text` in documents of these languages; words of asking are dropped.
+def query_terms(text: str, languages: Iterable[str], tokenizer: Tokenizer | None = None) -> QueryTerms:
+    """The terms to search for `text` in documents of these languages; stop words and words of asking are dropped.
 
-    Where nothing else is left, they are kept: a query for "summary" is still a query.
+    Where nothing else is left, they are kept: a query for "summary", "WHO" or "to be or not to be" is still a query.
+
+    Args:
+        text: The query.
+        languages: ISO 639-1 codes of the documents.
+        tokenizer: What made the documents' terms, where it was not this module.
+
+    Raises:
+        TokenizerError: As `terms`.
     """
-    found: dict[str, None] = {}
-    dropped: dict[str, None] = {}
+    if tokenizer is not None:
+        return QueryTerms(dict.fromkeys(tokenizer.terms(text), 1.0), {})
+    languages, chunks = list(languages), chunks_of(text)
+    shouted = len(chunks) > 2 and text.isupper()  # capitals say nothing where all is in capitals
+    wanted: dict[str, float] = {}
+    asking: dict[str, float] = {}
+    stops: dict[str, float] = {}
     for language in languages:
-        fillers = _filler_terms(language)
-        for term in terms(text, language):
-            (dropped if term in fillers else found)[term] = None
-    return list(found or dropped)
+        analyser, fillers = analyser_of(language), _filler_terms(language)
+        for chunk in chunks:
+            forms = analyser.forms(chunk.lower() if shouted and chunk.isalpha() else chunk)
+            for term, weight in forms.weights.items():
+                target = asking if term in fillers else wanted
+                target[term] = max(weight, target.get(term, 0.0))
+            stops.update(dict.fromkeys(forms.stops, 1.0))
+            stops.update((stop.upper(), 1.0) for stop in forms.stops if len(stop) > 1)  # "who" may mean the WHO
+    names = {stop.upper() for stop in stops} | NEGATIONS
+    weights = wanted if wanted.keys() - names else {**asking, **wanted, **({} if asking else stops)}
+    return QueryTerms(
+        weights, {term: weight for term, weight in _joined(text, languages).items() if term not in weights}
+    )
 
 
-def _words(text: str) -> Iterator[str]:
-    for match in _RUNS.finditer(text):
-        word = match.group().strip("'’").replace("’", "'")
-        if not word:
-            continue
-        yield word.casefold()
-        bare = word.strip("_")
-        parts: Sequence[str] = ()
-        if "_" in bare or not (bare[1:].islower() or bare.isupper()):
-            # Humps are looked for in ASCII alone: an accented letter is no border.
-            parts = _PARTS.findall(bare) if bare.isascii() else bare.split("_")
-        if len(parts) > 1:
-            yield from (part.casefold() for part in parts if part)
-        elif bare and bare != word:
-            yield bare.casefold()
+def phrase_terms(phrase: str, language: str) -> list[str]:
+    """Terms that each passage with this phrase has for certain; stop words among them, identifiers not.
 
-
-def _bigrams(run: str) -> list[str]:
-    return [run[i : i + 2] for i in range(len(run) - 1)] or [run]
-
-
-def _stemmer(language: str) -> Stemmer.Stemmer | None:
-    """A new stemmer of a language: one must not be used by two threads, and to make one takes a few microseconds.
-
-    None where there is none: PyStemmer 2 has no Estonian.
+    What stands at an end of the phrase may be a part of something longer in the text, with another whole form.
     """
-    algorithm = SNOWBALL.get(language)
-    return Stemmer.Stemmer(algorithm) if algorithm in _algorithms() else None
+    analyser = analyser_of(language)
+    found: dict[str, None] = {}
+    for chunk in chunks_of(phrase):
+        if UNSPACED.search(chunk) or _HANGUL.search(chunk):
+            runs = [run for run in re.findall(r"\w+", chunk) if len(run) > 1]
+            found.update(dict.fromkeys(pair for run in runs for pair in pairs(run) if _no_blanks(pair)))
+        elif chunk.isalpha():
+            forms = analyser.forms(chunk.lower())
+            spelled = list(forms.weights)
+            found.update(dict.fromkeys(spelled[1:2] or spelled or forms.stops))
+    return list(found)
 
 
-@lru_cache(maxsize=1)
-def _algorithms() -> frozenset[str]:
-    return frozenset(Stemmer.algorithms())
+_HANGUL = re.compile(r"[\uac00-\ud7a3]")  # "서"
+
+
+def _no_blanks(pair: str) -> bool:
+    """Whether both characters are of a script without blanks, or both Hangul."""
+    return all(map(UNSPACED.match, pair)) or all(map(_HANGUL.match, pair))
+
+
+def _joined(text: str, languages: Sequence[str]) -> dict[str, float]:
+    """Terms for two or three neighbours of a query that may be one word in a text: "ax 4410 b", "covid 19", "wi fi"."""
+    out: dict[str, float] = {}
+    for run in _NEIGHBOURS.findall(normalize(text)):
+        words = run.split(" ")
+        for group in [words[start : start + size] for size in (2, 3) for start in range(len(words) - size + 1)]:
+            whole = "".join(group).lower()
+            letters = [word for word in group if word.isalpha()]
+            grammar = [word.lower() in _GRAMMAR for word in group]
+            if len(whole) > _LONGEST_JOINED or any(grammar[:-1]) or (grammar[-1] and len(group[-1]) > 1):
+                continue
+            if letters and len(letters) < len(group) and max(map(len, letters)) <= _LONGEST_PREFIX:
+                out[whole] = IDENTIFIER_WEIGHT
+            elif len(letters) == len(group) == 2 and min(map(len, letters)) <= 2 and not grammar[-1]:
+                for language in languages:
+                    out.update(analyser_of(language).forms(whole).weights)
+    return out
+
+
+_GRAMMAR = stop_words("en") | NEGATIONS
+_NEIGHBOURS = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9]+(?: [A-Za-z0-9]+)+")  # "ax 4410 b"
+_LONGEST_JOINED = 16
+_LONGEST_PREFIX = 6
 
 
 @lru_cache(maxsize=64)

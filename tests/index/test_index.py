@@ -102,14 +102,14 @@ def test_a_querys_scores_are_kept_where_clues_add_no_candidates(memo):
 
 def test_a_query_is_scored_once_however_many_clues_follow(memo, small, monkeypatch):
     index, scorer = memo.corpus.index, Scorer(memo.embedder, Fusion())
-    query_terms = index._known_terms(QUERY)[0]
+    query_terms = list(index._known_terms(QUERY)[0])
     [query_vector] = vectors_of(memo, [QUERY]) if memo.embedder else [None]
     bm25, cells = [], []
     score, product = TermIndex.score, VectorIndex.score
 
-    def counted(self, numbers):
+    def counted(self, numbers, weights=None):
         bm25.append(list(numbers) == query_terms)
-        return score(self, numbers)
+        return score(self, numbers, weights)
 
     def multiplied(self, vectors, rows=None):
         cells.append(sum(np.array_equal(v, query_vector) for v in vectors) * (len(self) if rows is None else len(rows)))
