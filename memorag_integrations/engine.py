@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
@@ -36,9 +35,11 @@ from .retrieval.selection import Selection
 from .scores import Scores
 from .store import load as stored
 from .store import snapshot
+from .store.paths import as_folder
 from .store.save import Settings
 from .text.terms import check_language
 from .text.tokenizer import AnyTokenizer
+from .threads import in_thread
 
 logger = logging.getLogger(__name__)
 
@@ -436,7 +437,7 @@ class MemoRAG:
         self.live.save(folder, wait)
 
     async def asave(self, folder: str | Path, *, wait: float = 30.0) -> None:
-        await asyncio.to_thread(self.save, folder, wait=wait)
+        await in_thread(self.save, folder, wait=wait)
 
     @classmethod
     def load(
@@ -468,7 +469,7 @@ class MemoRAG:
     @classmethod
     async def aload(cls, folder: str | Path, **how: Any) -> Self:
         """`load` off the event loop."""
-        return await asyncio.to_thread(lambda: cls.load(folder, **how))
+        return await in_thread(lambda: cls.load(folder, **how))
 
     @classmethod
     def open(
@@ -506,7 +507,7 @@ class MemoRAG:
     @classmethod
     async def aopen(cls, folder: str | Path, **how: Any) -> Self:
         """`open` off the event loop."""
-        return await asyncio.to_thread(lambda: cls.open(folder, **how))
+        return await in_thread(lambda: cls.open(folder, **how))
 
     def reload(self) -> bool:
         """Take over what others changed in the store since; True where they did. Reads what is new alone.
@@ -517,7 +518,7 @@ class MemoRAG:
         return self.live.reload()
 
     async def areload(self) -> bool:
-        return await asyncio.to_thread(self.reload)
+        return await in_thread(self.reload)
 
     def close(self) -> None:
         """Let go of corpus and memories; everything was written when it changed. Closing twice does no harm."""
@@ -532,7 +533,7 @@ class MemoRAG:
     @staticmethod
     def needs_embedder(folder: str | Path) -> bool:
         """Whether `load` has to be given the embedder: the store has vectors of a model that only its owner can make."""
-        return stored.needs_embedder(Path(folder))
+        return stored.needs_embedder(as_folder(folder))
 
     def reuse(self, folder: str | Path) -> None:
         """Take over the vectors and memories of a store, so that texts it holds are not encoded again by `memorize`.

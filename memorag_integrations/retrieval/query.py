@@ -46,6 +46,8 @@ class Query:
         object.__setattr__(self, "text", check_query(self.text))
         if self.mode not in get_args(Mode):
             raise InputError(f"mode must be one of {', '.join(get_args(Mode))}; found {self.mode!r}.")
+        if self.recall is not None and not isinstance(self.recall, Recall):
+            raise InputError(f"recall must be what recall(query) gives, found {type(self.recall).__name__}.")
         if self.recall is not None and self.mode not in GUIDED:
             raise InputError(f'mode "{self.mode}" takes no clues. Leave recall out, or use one of {", ".join(GUIDED)}.')
 
