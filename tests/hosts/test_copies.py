@@ -127,7 +127,7 @@ def test_a_corpus_that_lives_in_a_folder_stays_there(how, tmp_path):
     original.insert(index_documents()[0])
     other = COPIES[how](original)
     assert ask(other) == ask(original)
-    assert other.memo.live.home == original.memo.live.home
+    assert other.memo.live.home.folder == original.memo.live.home.folder
     other.insert(index_documents()[1])
     assert original.memo.reload()
     assert ask(other) == ask(original)
