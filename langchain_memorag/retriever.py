@@ -40,6 +40,7 @@ from memorag_integrations.hosts.retrieval_settings import (
 from memorag_integrations.index.filters import Filters
 from memorag_integrations.retrieval.query import Mode
 from memorag_integrations.retrieval.trace import Trace, watching
+from memorag_integrations.threads import in_thread
 
 from .adapters import LangChainEmbedder, as_reranker
 from .documents import from_texts, to_documents, to_langchain_document, to_precut_passages
