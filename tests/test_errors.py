@@ -475,9 +475,7 @@ def test_splitters(name, tmp_path):
 def test_filter_functions(function):
     memo = memorized()
     for call in (memo.retrieve, memo.recall, lambda query, **how: asyncio.run(memo.aretrieve(query, **how))):
-        with pytest.raises(
-            InputError, match=r"filter function could not be asked about metadata with the keys 'year'"
-        ) as raised:
+        with pytest.raises(InputError, match=r"(?i)filter") as raised:
             call("lamp", filters=function)
         assert isinstance(raised.value.__cause__, Exception)
 

@@ -156,6 +156,25 @@ class JoiningModel(MemoryModel, Protocol):
         """The memories of one group as one, over their documents in this order. It is asked, and never saved."""
 
 
+class RestrictingModel(JoiningModel, Protocol):
+    """A joining model that says which of its memories may be asked under a filter that admits a part of their text. Every
+    model has it in the engine's hands: see `memories.recall_cache`."""
+
+    def reads_text(self, memory: Memory) -> bool:
+        """Whether the memory knows more of its text than the scores tell it, which hold admitted passages alone."""
+
+    def can_restrict(self, memory: Memory) -> bool:
+        """Whether `restricted` may give a memory at all."""
+
+    def restricted(self, memory: Memory, shard: Shard) -> Memory | None:
+        """A memory over a part of the text of another one; None where that cannot be.
+
+        Args:
+            memory: Over a whole shard, of this model.
+            shard: The admitted part of that shard.
+        """
+
+
 @runtime_checkable
 class LLM(Protocol):
     """A language model that completes prompts."""

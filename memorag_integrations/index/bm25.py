@@ -211,6 +211,11 @@ class TermIndex:
         """Inverse document frequency of terms by number, as BM25 weighs them."""
         return {number: self._idf(self._frequency(number)) for number in numbers}
 
+    def passages_with(self, number: int) -> NDArray[np.intp]:
+        """Rows of the passages that hold the term with this number."""
+        lists = [self._live(number, *part)[0] for part in self._segments]
+        return np.concatenate([np.zeros(0, np.intp), *lists]).astype(np.intp)
+
     def score(self, numbers: Sequence[int], weights: Sequence[float] | None = None) -> Floats:
         """BM25 of every passage for some terms, float32 [n].
 
@@ -225,6 +230,11 @@ class TermIndex:
             for rows, counts in postings:
                 scores[rows] += idf * (counts / (counts + self._norms[rows]))
         return scores
+
+    def rows_of(self, number: int) -> NDArray[np.intp]:
+        """Passages that hold a term, rising."""
+        rows = [self._live(number, *pair)[0] for pair in self._segments]
+        return np.sort(np.concatenate(rows)).astype(np.intp) if rows else np.zeros(0, np.intp)
 
     def holding(self, numbers: Sequence[int]) -> NDArray[np.intp]:
         """Passages that hold every one of these terms, at least one, rising."""

@@ -71,6 +71,7 @@ class FormedActivationMemory(BaseMemory):
     model: ActivationMemoryModel
     content: str
     characters: int
+    reads_text = False
 
     @property
     def token_count(self) -> int:

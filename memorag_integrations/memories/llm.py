@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..contracts import Progress
-from ..documents import Shard, text_hash
+from ..documents import Shard, clean_text, text_hash
 from ..errors import InputError
 from ..text.chunking import fit_to_tokens
 from .files import UNREADABLE, broken, read_memory, write_memory
@@ -64,6 +64,10 @@ class LLMMemory(PromptMemoryModel):
                 f"The text has {tokens} tokens, and {self.llm.name} holds {self.room} beside instructions and "
                 f'reply. Pass overflow="split" to ask its parts side by side, use GistMemory, or a larger window.'
             )
+        return self.over(shard, text, tokens)
+
+    def over(self, shard: Shard, text: str, tokens: int) -> FormedLLMMemory:
+        """The memory over a text of so many tokens, in parts that fit the window."""
         parts = tuple(fit_to_tokens(text, self.count, self.room))
         return FormedLLMMemory(model=self, shard=shard, token_count=tokens, parts=parts)
 
@@ -79,8 +83,16 @@ class LLMMemory(PromptMemoryModel):
         return FormedLLMMemory(model=self, shard=shard, token_count=tokens, parts=parts)
 
 
+@dataclass(frozen=True, kw_only=True)
 class FormedLLMMemory(PromptMemory):
     """One shard's text, in parts that fit the model's window."""
+
+    model: LLMMemory
+
+    def restricted(self, shard: Shard) -> FormedLLMMemory:
+        """Over the part that a filter admits: the language model is sent that part, the same bytes at each query."""
+        text = clean_text(shard.text)
+        return self.model.over(shard, text, self.model.count(text))
 
     def save(self, path: Path) -> None:
         write_memory(

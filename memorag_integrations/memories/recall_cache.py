@@ -10,12 +10,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..clues import Completion, Recall, Usage
-from ..contracts import LLM, Config, JoiningModel, Memory, MemoryModel, Progress
+from ..contracts import LLM, Config, Memory, MemoryModel, Progress, RestrictingModel
 from ..documents import Shard
+from ..drivers import in_worker
 from ..errors import InputError, MemoryModelError, raised_as
 from ..llms.gate import PromptGate
 from ..scores import Scores
 from .base import (
+    BaseMemory,
     BaseMemoryModel,
     check_memory,
     check_memory_model,
@@ -27,6 +29,9 @@ from .base import (
 
 _MOST_JOINED = 32
 """Groups of memories that were asked together, and are kept for the next time."""
+
+_MOST_RESTRICTED = 32
+"""Memories over a part of a shard's text, which a filter admitted, that are kept for the next time."""
 
 
 def cached(model: object) -> CachedMemoryModel:
@@ -49,7 +54,7 @@ def uncached(memory: Memory) -> Memory:
 
 
 @dataclass(frozen=True)
-class CachedMemoryModel(JoiningModel):
+class CachedMemoryModel(RestrictingModel):
     """A memory model whose memories answer a repeated query from what they said before, at no cost.
 
     A recall is kept under its query and what the memory says that it depends on besides (`BaseMemory.recall_key`). Only
@@ -67,6 +72,9 @@ class CachedMemoryModel(JoiningModel):
     model: MemoryModel
     most: int = 1000
     _joined: OrderedDict[tuple[int, ...], tuple[Sequence[Memory], CachedMemory]] = field(
+        default_factory=OrderedDict, init=False, repr=False, compare=False
+    )
+    _restricted: OrderedDict[Hashable, tuple[Memory, CachedMemory]] = field(
         default_factory=OrderedDict, init=False, repr=False, compare=False
     )
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
@@ -161,6 +169,40 @@ class CachedMemoryModel(JoiningModel):
                 self._joined.popitem(last=False)
             return self._joined[key][1]
 
+    def reads_text(self, memory: Memory) -> bool:
+        return bool(declared(uncached(memory), "reads_text", BaseMemory.reads_text))
+
+    def can_restrict(self, memory: Memory) -> bool:
+        own = getattr(type(uncached(memory)), "restricted", None)
+        return own is not None and own is not BaseMemory.restricted
+
+    def restricted(self, memory: Memory, shard: Shard) -> CachedMemory | None:
+        """The same part of a memory's text is restricted to once, so that what was said over it is kept as well.
+
+        Raises:
+            MemoryModelError: Where the memory's own method gives something that is no memory.
+        """
+        whole = uncached(memory)
+        if not shard.text.strip():
+            return None
+        key = id(whole), shard.content_hash, tuple(document.id for document in shard.documents)
+        with self._lock:
+            if key in self._restricted:
+                self._restricted.move_to_end(key)
+                return self._restricted[key][1]
+        own = declared(whole, "restricted", None)
+        part = None if own is None else own(shard)
+        if part is None:
+            return None
+        made = CachedMemory(check_memory(part, self.model, "restricted"), self.most)
+        with self._lock:
+            _, kept = self._restricted.setdefault(
+                key, (whole, made)
+            )  # the whole is held, or its id were given to others
+            while len(self._restricted) > _MOST_RESTRICTED:
+                self._restricted.popitem(last=False)
+            return kept
+
 
 _Key = tuple[str, Hashable]
 """A query, and what its recall depends on besides."""
@@ -202,7 +244,7 @@ class CachedMemory(Memory):
     async def arecall(
         self, queries: Sequence[str], *, scores: Sequence[Scores], cancel: threading.Event | None = None
     ) -> list[Recall]:
-        lookup = self._look_up(queries, scores)
+        lookup = await in_worker(self._look_up, queries, scores)
         if lookup.rows:
             with self._errors():
                 asked = await self.memory.arecall(lookup.queries, scores=lookup.scores, cancel=cancel)
