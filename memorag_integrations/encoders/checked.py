@@ -80,7 +80,9 @@ class CheckedEmbedder:
         """The model's cosines of unrelated texts, which are embedded when first asked for."""
         if self._background is None:
             texts = list(UNRELATED)
-            vectors = check_vectors(self.embedder.embed_passages(texts), len(texts), None, self.embedder.name)
+            with _embedder_errors(self.embedder):
+                answer = self.embedder.embed_passages(texts)
+            vectors = check_vectors(answer, len(texts), None, self.embedder.name)
             self._background = Background.of(vectors)
         return self._background
 
