@@ -11,7 +11,6 @@ import logging
 import re
 import time
 from collections.abc import Sequence
-from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
@@ -46,7 +45,7 @@ from .retrieval.selection import Selection, merge_neighbours, select
 from .scores import Floats, Scores
 from .store.save import Settings
 from .text.languages import foreign_warning
-from .threads import DaemonPool
+from .threads import side_by_side
 
 logger = logging.getLogger(__name__)
 
@@ -92,14 +91,7 @@ class Ask:
     together: int = 1
 
     def run(self) -> list[Recall]:
-        if min(len(self.parts), self.together) <= 1:
-            return [_recall(part) for part in self.parts]
-        pool = DaemonPool(min(len(self.parts), self.together), "memorag-recall")
-        try:
-            asked = [pool.submit(copy_context().run, _recall, part) for part in self.parts]
-            return [recall.result() for recall in asked]
-        finally:
-            pool.shutdown()
+        return side_by_side(_recall, self.parts, self.together)
 
     async def arun(self) -> list[Recall]:
         turns = asyncio.Semaphore(self.together)
