@@ -11,7 +11,7 @@ import weakref
 
 import pytest
 
-from memorag_integrations.threads import MOST, DaemonPool, in_thread
+from memorag_integrations.threads import MOST, DaemonPool, in_thread, side_by_side
 
 
 def test_a_pool_does_all_work_in_as_many_threads_as_it_may():
@@ -103,7 +103,7 @@ def test_nested_loops_do_not_wait_for_each_other():
 
 SCRIPT = """
 import asyncio, time
-from memorag_integrations.threads import DaemonPool, in_thread, side_by_side
+from memorag_integrations.threads import MOST, DaemonPool, in_thread, side_by_side
 async def main():
     task = asyncio.ensure_future(in_thread(time.sleep, 60))
     await asyncio.sleep(0.1)
