@@ -5,7 +5,8 @@
 The documents are parts of CPython's language reference (`pydoc_data.topics`). The language model is scripted and awaits
 50 ms; its replies, of 12,000 characters, hold long spans of the text in which words are dropped and others swapped, so
 that each has to be aligned. All queries are put at once. The idle baseline is taken before and after in the same run,
-with the same ticking task: on a busy machine it is what the machine itself costs.
+with the same ticking task. On a machine that is busy with other programs an idle loop is served at once and a working
+one is not: the last line but one says what a single thread of plain Python costs there.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import asyncio
 import json
 import random
 import resource
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 
@@ -103,6 +105,21 @@ async def idle(seconds: float) -> Ticks:
     return ticks
 
 
+async def beside_a_thread(seconds: float) -> Ticks:
+    """What one thread of plain Python costs a loop that has nothing to do: no library can be better while it works."""
+    ends = time.perf_counter() + seconds
+
+    def spin() -> None:
+        while time.perf_counter() < ends:
+            sum(range(1000))
+
+    thread = threading.Thread(target=spin)
+    thread.start()
+    ticks = await idle(seconds)
+    thread.join()
+    return ticks
+
+
 async def measure(memo: MemoRAG, queries: list[str], recall: bool) -> tuple[Ticks, float]:
     ticks = Ticks()
     task = asyncio.create_task(ticks.run())
@@ -138,10 +155,12 @@ def main() -> None:
     ticks, seconds = asyncio.run(measure(memo, queries, args.recall))
     processor = time.process_time() - processor
     after = asyncio.run(idle(3))
+    thread = asyncio.run(beside_a_thread(20))
     name = "arecall" if args.recall else "aretrieve"
     print(before.line("idle, before"))
     print(ticks.line(f"{args.queries} x {name}"))
     print(after.line("idle, after"))
+    print(thread.line("idle, a thread spins"))
     baseline = max(*before.gaps, *after.gaps)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(

@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import Context
-from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Unpack
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForRetrieverRun,
@@ -15,22 +14,17 @@ from langchain_core.callbacks import (
     adispatch_custom_event,
     dispatch_custom_event,
 )
-from langchain_core.cross_encoders import BaseCrossEncoder
-from langchain_core.documents import BaseDocumentCompressor, Document
-from langchain_core.embeddings import Embeddings
+from langchain_core.documents import Document
 from langchain_core.retrievers import LangSmithRetrieverParams
 from langchain_core.runnables import Runnable
 from langchain_core.runnables.config import set_config_context
 from pydantic import ConfigDict, Field, SkipValidation, model_validator
 
-from memorag_integrations.contracts import Embedder, MemoryModel, Reranker
+from memorag_integrations.contracts import MemoryModel
 from memorag_integrations.engine import MemoRAG
-from memorag_integrations.errors import InputError
 from memorag_integrations.evidence import Evidence
 from memorag_integrations.hosts.arguments import (
-    ENGINE_HINTS,
     EngineSettings,
-    check_embedder,
     check_engine,
     check_engine_settings,
     check_memory,
@@ -40,77 +34,36 @@ from memorag_integrations.hosts.arguments import (
 )
 from memorag_integrations.hosts.precut import assemble_documents
 from memorag_integrations.hosts.provenance import provenance_of
-from memorag_integrations.hosts.remote import download, is_remote, keep_with, upload
 from memorag_integrations.hosts.retrieval_settings import (
-    filters_from_data,
     filters_to_data,
-    read_settings,
-    write_settings,
 )
 from memorag_integrations.index.filters import Filters
 from memorag_integrations.retrieval.query import Mode
-from memorag_integrations.retrieval.reranking import Reranking
 from memorag_integrations.retrieval.trace import Trace, watching
-from memorag_integrations.store.store import exists
+from memorag_integrations.threads import in_thread
 
-from .adapters import LangChainEmbedder, as_embedder, as_reranker
+from .adapters import LangChainEmbedder, as_reranker
 from .documents import from_texts, to_documents, to_langchain_document, to_precut_passages
-from .live_index import LiveIndex
 from .llm import NOSTREAM
-
-EmbedModel = Embeddings | Embedder | str | None
-HostReranker = BaseDocumentCompressor | BaseCrossEncoder | Reranker | Reranking | str | None
+from .settings import (
+    CONSTRUCTORS,
+    HINTS,
+    EmbedModel,
+    HostReranker,
+    IndexSettings,
+    RetrieverSettings,
+    checked_settings,
+    embedder_of,
+    normalized,
+    second,
+)
+from .stored_retriever import StoredRetriever
 
 TRACE_EVENT = "memorag"
 """Name of the custom event that a retrieval dispatches to its callbacks: what was recalled, weighed and found."""
 
-_CONSTRUCTORS = (
-    "MemoRAGRetriever.from_documents(documents), .from_chunks(chunks), .from_texts(texts) or .load_local(folder)"
-)
 
-HINTS: Mapping[str, str] = {
-    **dict.fromkeys(("similarity_top_k", "top_k", "top_n", "n_results", "limit", "fetch_k"), "k="),
-    **dict.fromkeys(("where", "metadata_filters"), "filters="),
-    **dict.fromkeys(("embed_model", "embeddings", "embedder", "embedding_function", "embedding_model"), "embedding="),
-    **dict.fromkeys(("score_threshold", "similarity_cutoff", "threshold"), "cutoff="),
-    **dict.fromkeys(("text_splitter", "splitter"), "from_chunks(splitter.split_documents(documents))"),
-    **dict.fromkeys(
-        ("chunk_size", "chunk_overlap"), "engine={'passage_size': …}, or from_chunks for a splitter's chunks"
-    ),
-    **dict.fromkeys(("folder_path", "persist_directory", "path"), "folder="),
-    "lambda_mult": "merge=True against neighbours; what says the same is given once in any case",
-    "llm": "memory=LLMMemory(llm)",
-    "progress": "show_progress=",
-    "allow_dangerous_deserialization": "nothing in its place: a store of ours cannot run code",
-    **ENGINE_HINTS,
-}
-
-
-class RetrieverSettings(TypedDict, total=False):
-    """Settings of a retriever; see `MemoRAGRetriever`."""
-
-    budget: int | None
-    mode: Mode
-    filters: Filters | None
-    filter: Filters | None
-    cutoff: float
-    merge: bool
-    provenance: bool
-    return_provenance: bool
-    search_kwargs: Mapping[str, Any] | None
-    search_type: Literal["similarity", "similarity_score_threshold"]
-    tags: list[str] | None
-    metadata: dict[str, Any] | None
-    name: str | None
-
-
-class IndexSettings(RetrieverSettings, total=False):
-    """Settings of a retriever whose corpus may change, too."""
-
-    source_key: str | None
-
-
-class MemoRAGRetriever(LiveIndex):
+class MemoRAGRetriever(StoredRetriever):
     """Memory-guided retrieval behind LangChain's retriever interface, and a `DocumentIndex` that may change.
 
     Every setting can be given at construction, and again for one call: `retriever.invoke(query, k=3)`.
@@ -150,7 +103,7 @@ class MemoRAGRetriever(LiveIndex):
         if not isinstance(values, Mapping):
             return values
         settings = normalized(values)
-        check_engine(settings.get("memo"), _CONSTRUCTORS)
+        check_engine(settings.get("memo"), CONSTRUCTORS)
         check_names("MemoRAGRetriever", settings, list(cls.model_fields), HINTS)
         return settings
 
@@ -189,7 +142,7 @@ class MemoRAGRetriever(LiveIndex):
             engine: Further settings of `MemoRAG` (passage_size, language, …).
             **settings: Further settings of the retriever.
         """
-        embedding, k = _second(embedding, k)
+        embedding, k = second(embedding, k)
         own = checked_settings(k, settings)
         memo = _engine(embedding, memory, reranker, engine, own)
         memo.memorize(to_documents(documents), progress=show_progress)
@@ -246,7 +199,7 @@ class MemoRAGRetriever(LiveIndex):
             source_key: The metadata key that names the text a chunk is from.
             embedding, k, memory, reranker, show_progress, engine, **settings: As in `from_documents`.
         """
-        embedding, k = _second(embedding, k)
+        embedding, k = second(embedding, k)
         own = {**checked_settings(k, settings), "source_key": source_key}
         memo = _engine(embedding, memory, reranker, engine, own)
         documents, passages = assemble_documents(to_precut_passages(chunks, source_key))
@@ -265,7 +218,7 @@ class MemoRAGRetriever(LiveIndex):
         **settings: Unpack[IndexSettings],
     ) -> MemoRAGRetriever:
         """A corpus of nothing yet, for `upsert`; asked, it finds nothing. Arguments as in `from_documents`."""
-        embedding, k = _second(embedding, k)
+        embedding, k = second(embedding, k)
         own = checked_settings(k, settings)
         memo = _engine(embedding, memory, reranker, engine, own)
         memo.delete(())  # from now on there is a corpus, and it is empty
@@ -276,7 +229,7 @@ class MemoRAGRetriever(LiveIndex):
         cls, documents: Iterable[Document], embedding: EmbedModel = None, **how: Any
     ) -> MemoRAGRetriever:
         """`from_documents` off the event loop."""
-        return await asyncio.to_thread(lambda: cls.from_documents(documents, embedding, **how))
+        return await in_thread(lambda: cls.from_documents(documents, embedding, **how))
 
     @classmethod
     async def afrom_texts(
@@ -287,14 +240,14 @@ class MemoRAGRetriever(LiveIndex):
         **how: Any,
     ) -> MemoRAGRetriever:
         """`from_texts` off the event loop."""
-        return await asyncio.to_thread(lambda: cls.from_texts(texts, embedding, metadatas, **how))
+        return await in_thread(lambda: cls.from_texts(texts, embedding, metadatas, **how))
 
     @classmethod
     async def afrom_chunks(
         cls, chunks: Iterable[Document], embedding: EmbedModel = None, **how: Any
     ) -> MemoRAGRetriever:
         """`from_chunks` off the event loop."""
-        return await asyncio.to_thread(lambda: cls.from_chunks(chunks, embedding, **how))
+        return await in_thread(lambda: cls.from_chunks(chunks, embedding, **how))
 
     def as_retriever(self, *, k: int | None = None, **settings: Unpack[IndexSettings]) -> MemoRAGRetriever:
         """Another retriever over the same corpus, with these settings in the place of this one's."""
@@ -303,106 +256,6 @@ class MemoRAGRetriever(LiveIndex):
         if new.get("budget") is not None and new.get("k") is None:
             own["k"] = None
         return type(self)(**{**own, **{name: value for name, value in new.items() if name != "k" or value is not None}})
-
-    # ── persistence ───────────────────────────────────────────────────────────────────────────────────────────────
-
-    def save_local(self, folder: str | Path, fs: Any = None) -> None:
-        """Save documents, passages, vectors, memories, settings of the engine and of the retriever.
-
-        Args:
-            folder: A folder, or a URL of fsspec ("s3://bucket/store", "memory://store").
-            fs: A file system of fsspec that `folder` is a path in.
-
-        Raises:
-            StoreError: Where it cannot be written. An upload that fails leaves what was there before.
-        """
-        if is_remote(folder, fs):
-            upload(self.save_local, folder, fs)
-            return
-        self.memo.save(folder)
-        write_settings(Path(folder), self._retrieval_settings())
-
-    @classmethod
-    def load_local(
-        cls,
-        folder: str | Path,
-        embedding: EmbedModel = None,
-        *,
-        k: int | None = None,
-        memory: str | MemoryModel | None = None,
-        reranker: HostReranker = None,
-        fs: Any = None,
-        **settings: Unpack[IndexSettings],
-    ) -> MemoRAGRetriever:
-        """Load what `save_local` wrote; nothing is encoded again, and nothing in the folder can run code. Settings of the
-        retriever that are not passed are those it was saved with.
-
-        Args:
-            folder: The folder, or a URL of fsspec; of that a local copy is opened.
-            embedding: The model it was made with, where that was a LangChain one.
-            k: See the class.
-            memory: The memory model, where that was one of your own.
-            reranker: As in `from_documents`; stores do not keep it.
-            fs: As in `save_local`.
-            **settings: Further settings of the retriever.
-        """
-        own = checked_settings(k, settings)
-        check_memory(memory, isinstance(memory, Runnable))
-        if is_remote(folder, fs):
-            copy = download(folder, fs)
-            retriever = cls.load_local(copy.name, embedding, k=k, memory=memory, reranker=reranker, **settings)
-            keep_with(retriever.memo, copy)
-            return retriever
-        own = _with_saved(Path(folder), own)
-        embedder = _embedder(embedding)
-        memo = MemoRAG.load(folder, embedder=embedder, memory=memory, reranker=as_reranker(reranker))
-        return cls(memo=memo, **own)
-
-    @classmethod
-    def open_local(
-        cls,
-        folder: str | Path,
-        embedding: EmbedModel = None,
-        *,
-        k: int | None = None,
-        memory: str | MemoryModel | None = None,
-        reranker: HostReranker = None,
-        engine: EngineSettings | None = None,
-        wait: float = 30.0,
-        **settings: Unpack[IndexSettings],
-    ) -> MemoRAGRetriever:
-        """A corpus that lives in a folder: each change is in it, whole, when its call returns.
-
-        Several processes may have it open. `retriever.memo.reload()` takes over what others changed.
-
-        Args:
-            folder: What `save_local` wrote, or where a store is made.
-            embedding: For a new store as in `from_documents`, for one that is there as in `load_local`.
-            k: See the class.
-            memory: As `embedding`.
-            reranker: As in `from_documents`; stores do not keep it.
-            engine: Further settings of `MemoRAG`; a store that is there has its own, and refuses others.
-            wait: Seconds to wait for another process that is writing.
-            **settings: Further settings of the retriever. Those of a store that is there are overridden for this object.
-        """
-        own, further = checked_settings(k, settings), check_engine_settings(engine)
-        check_memory(memory, isinstance(memory, Runnable))
-        if is_remote(folder):
-            raise InputError(
-                f"A corpus lives in a local folder, found {str(folder)!r}. Use load_local(url) and save_local(url)."
-            )
-        there, own = exists(Path(folder)), _with_saved(Path(folder), own)
-        memo = MemoRAG.open(
-            folder,
-            embedder=_embedder(embedding),
-            memory=memory,
-            wait=wait,
-            **{"reranker": as_reranker(reranker), **further},
-        )
-        retriever = cls(memo=memo, **own)
-        if not there:
-            write_settings(Path(folder), retriever._retrieval_settings())
-        return retriever
 
     def _retrieval_settings(self) -> dict[str, Any]:
         """The retriever's settings as data, for the store."""
@@ -485,63 +338,6 @@ def _traced(trace: Trace, evidence: Sequence[Evidence]) -> dict[str, Any]:
     return {"steps": trace.to_json(), "evidence": [provenance_of(piece) for piece in evidence]}
 
 
-def normalized(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings under our own names: `filter`, `return_provenance`, `search_kwargs` and `search_type` are resolved.
-
-    Raises:
-        InputError: Where a setting is given twice, or a search type is none of ours.
-    """
-    resolved = dict(settings)
-    search_kwargs, search_type = resolved.pop("search_kwargs", None), resolved.pop("search_type", None)
-    if search_type not in (None, "similarity", "similarity_score_threshold"):
-        raise InputError(
-            f"There is no search_type {search_type!r} here. Leave it out; mode= chooses the ranking, and what says the same "
-            f"is given once."
-        )
-    if search_kwargs is not None and not isinstance(search_kwargs, Mapping):
-        raise InputError(f"search_kwargs takes a mapping, found {type(search_kwargs).__name__}.")
-    for name, value in (search_kwargs or {}).items():
-        _set(resolved, "cutoff" if name == "score_threshold" else name, value)
-    for name, ours in (("filter", "filters"), ("return_provenance", "provenance")):
-        if name in resolved:
-            _set(resolved, ours, resolved.pop(name))
-    return resolved
-
-
-def _set(settings: dict[str, Any], name: str, value: Any) -> None:
-    if settings.get(name) is not None and value is not None and settings[name] != value:
-        raise InputError(f"{name} is given twice, as {settings[name]!r} and as {value!r}. Leave one out.")
-    if settings.get(name) is None:
-        settings[name] = value
-
-
-def checked_settings(k: int | None, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A retriever's settings under our own names, refused where no query could be answered with them."""
-    own = normalized({**settings, "k": k} if k is not None else settings)
-    known = [name for name in MemoRAGRetriever.model_fields if name != "memo"]
-    check_names("MemoRAGRetriever", own, known, HINTS)
-    mode, cutoff, merge = own.get("mode", "memorag"), own.get("cutoff", 0.0), own.get("merge", False)
-    check_retrieval(own.get("k"), own.get("budget"), cutoff, mode, own.get("filters"), merge)
-    if not isinstance(own.get("provenance", False), bool):
-        raise InputError(f"provenance must be True or False, found {own['provenance']!r}.")
-    return own
-
-
-def _second(second: EmbedModel | int, k: int | None) -> tuple[EmbedModel, int | None]:
-    """The embedding model and k, out of the second positional argument: the model, as vector stores have it. A number is
-    taken for k, which stood there once.
-    """
-    if not isinstance(second, int):
-        return second, k
-    if k is not None and k != second:
-        raise InputError(f"k is given twice, as {second!r} and as {k!r}. The second argument is the embedding model.")
-    return None, second
-
-
-def _embedder(embedding: EmbedModel) -> Embedder | str | None:
-    return check_embedder(as_embedder(embedding), "embedding", "a LangChain Embeddings")
-
-
 def _engine(
     embedding: EmbedModel,
     memory: str | MemoryModel,
@@ -550,18 +346,7 @@ def _engine(
     settings: Mapping[str, Any],
 ) -> MemoRAG:
     """An engine without a corpus; all arguments are checked, and no work is done."""
-    further, embedder = check_engine_settings(engine), _embedder(embedding)
+    further, embedder = check_engine_settings(engine), embedder_of(embedding)
     check_memory(memory, isinstance(memory, Runnable))
     check_mode(settings.get("mode", "memorag"), embedder is not None)
     return MemoRAG(memory, embedder, **{"reranker": as_reranker(reranker), **further})
-
-
-def _with_saved(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings, those that are not given as the store keeps them."""
-    saved = read_settings(folder)
-    if "filters" not in settings and "filters" in saved:
-        saved["filters"] = filters_from_data(saved["filters"])
-    if settings.get("budget") is not None or settings.get("k") is not None:
-        saved.pop("k", None)
-        saved.pop("budget", None)
-    return {**saved, **settings}

@@ -64,8 +64,8 @@ def _single(one: MetadataFilter) -> Callable[[Mapping[str, Any]], bool]:
             return accept("")
         except TypeError as error:
             raise InputError(
-                f"The filter {one.key!r} {operator.value} {value!r} cannot be held against {metadata.get(one.key)!r}: "
-                f"{error}. Use values of one type."
+                f"The filter {one.key!r} {operator.value} {value!r} cannot be held against a value of type "
+                f"{type(metadata.get(one.key)).__name__}. Use values of one type."
             ) from error
 
     return single

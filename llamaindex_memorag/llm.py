@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,6 +16,7 @@ from memorag_integrations.contracts import LLM
 from memorag_integrations.errors import InputError
 from memorag_integrations.llms.provider_usage import reported_cost
 from memorag_integrations.text.tokens import estimate_tokens
+from memorag_integrations.threads import in_thread
 
 
 class LlamaIndexLLM(LLM):
@@ -58,7 +58,7 @@ class LlamaIndexLLM(LLM):
 
     async def acomplete(self, prompt: str, *, max_tokens: int | None = None) -> Completion:
         if self._blocks("acomplete"):
-            return await asyncio.to_thread(self.complete, prompt, max_tokens=max_tokens)
+            return await in_thread(self.complete, prompt, max_tokens=max_tokens)
         began = time.perf_counter()
         return self._completion(prompt, await self.host.acomplete(prompt, **self._limit(max_tokens)), began)
 
@@ -70,7 +70,7 @@ class LlamaIndexLLM(LLM):
     async def astream(self, prompt: str, *, max_tokens: int | None = None) -> AsyncIterator[str]:
         if self._blocks("astream_complete"):
             pieces = self.stream(prompt, max_tokens=max_tokens)
-            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            while (piece := await in_thread(next, pieces, None)) is not None:
                 yield piece
             return
         async for chunk in await self.host.astream_complete(prompt, **self._limit(max_tokens)):

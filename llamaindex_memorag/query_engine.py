@@ -23,7 +23,8 @@ from memorag_integrations.errors import InputError
 from memorag_integrations.hosts.arguments import EngineSettings, check_names
 
 from .adapters import app_llm
-from .retriever import FROM_APP, HINTS, EmbedModel, HostReranker, MemoRAGRetriever, RetrieverSettings
+from .retriever import MemoRAGRetriever
+from .settings import FROM_APP, HINTS, EmbedModel, HostReranker, RetrieverSettings, llm_or_error
 
 _WITHOUT_LLM: Mapping[ResponseMode, type[NoText] | type[ContextOnly]] = {
     ResponseMode.NO_TEXT: NoText,
@@ -161,23 +162,6 @@ class MemoRAGQueryEngine(RetrieverQueryEngine):
     def _of(cls, retriever: BaseRetriever, answer: Mapping[str, Any]) -> MemoRAGQueryEngine:
         engine: MemoRAGQueryEngine = super().from_args(retriever, **answer)  # type: ignore[assignment]
         return engine
-
-
-def llm_or_error(llm: LLM | None) -> LLM:
-    """The LLM that was passed, else the one the app has set.
-
-    Raises:
-        InputError: Where there is neither, or what was passed is none.
-    """
-    if llm is not None and not isinstance(llm, LLM):
-        raise InputError(f"llm must be a LlamaIndex LLM, found {type(llm).__name__}.")
-    found = llm or app_llm()
-    if found is None:
-        raise InputError(
-            "A query engine needs an LLM to write answers with, and neither the call nor Settings has one. "
-            "Pass llm=…, set Settings.llm, or use MemoRAGRetriever for the evidence alone."
-        )
-    return found
 
 
 def _parts(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

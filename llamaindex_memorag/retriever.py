@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Self, Unpack
 
-from llama_index.core.base.base_query_engine import BaseQueryEngine
-from llama_index.core.base.base_retriever import BaseRetriever
-from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.callbacks.base import CallbackManager
-from llama_index.core.chat_engine.types import BaseChatEngine, ChatMode
 from llama_index.core.indices.base import BaseIndex
 from llama_index.core.llms import LLM as HostLLM
-from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.prompts.mixin import PromptMixin
 from llama_index.core.schema import BaseNode, IndexNode, NodeWithScore, QueryBundle, TransformComponent
 from llama_index.core.storage.docstore.types import BaseDocumentStore
 from llama_index.core.vector_stores.types import MetadataFilters
 
-from memorag_integrations.contracts import Embedder, MemoryModel, Reranker
+from memorag_integrations.contracts import MemoryModel
 from memorag_integrations.engine import MemoRAG
 from memorag_integrations.errors import InputError
 from memorag_integrations.evidence import Evidence
 from memorag_integrations.hosts.arguments import (
-    ENGINE_HINTS,
     EngineSettings,
     check_embedder,
     check_engine,
@@ -33,73 +26,31 @@ from memorag_integrations.hosts.arguments import (
     check_memory,
     check_mode,
     check_names,
-    check_retrieval,
 )
-from memorag_integrations.hosts.remote import download, is_remote, keep_with, upload
-from memorag_integrations.hosts.retrieval_settings import read_settings, write_settings
 from memorag_integrations.index.filters import Filters
 from memorag_integrations.retrieval.query import Mode
-from memorag_integrations.retrieval.reranking import Reranking
-from memorag_integrations.store.store import exists
 
 from .adapters import app_embed_model, app_transformations, as_embedder, as_reranker
-from .filters import filters_from_data, filters_to_data, to_filters
+from .filters import filters_to_data, to_filters
+from .index_retriever import IndexRetriever
 from .indexes import docstore_nodes, index_nodes
-from .live_index import LiveIndex
 from .nodes import to_node
+from .settings import (
+    CONSTRUCTORS,
+    FROM_APP,
+    HINTS,
+    EmbedModel,
+    HostReranker,
+    RetrieverSettings,
+    check_settings,
+)
 from .tracing import traced
 from .vectors import index_embed_model, index_vectors
 
 logger = logging.getLogger(__name__)
 
-FROM_APP = "app"
-"""Stands for: the embedding model that the app has set in `Settings`, or none."""
 
-EmbedModel = BaseEmbedding | Embedder | str | None
-HostReranker = BaseNodePostprocessor | Reranker | Reranking | str | None
-
-_CONSTRUCTORS = (
-    "MemoRAGRetriever.from_documents(documents), .from_nodes(nodes), .from_index(index) or .from_defaults(…)"
-)
-
-HINTS: Mapping[str, str] = {
-    **dict.fromkeys(("k", "top_k", "top_n", "n_results", "limit"), "similarity_top_k="),
-    **dict.fromkeys(("filter", "where", "metadata_filters"), "filters="),
-    **dict.fromkeys(("embedding", "embeddings", "embedder", "embedding_model", "embed"), "embed_model="),
-    **dict.fromkeys(("score_threshold", "similarity_cutoff", "threshold"), "cutoff="),
-    **dict.fromkeys(("node_parser", "text_splitter", "splitter"), "transformations=[…]"),
-    **dict.fromkeys(
-        ("chunk_size", "chunk_overlap"), "transformations=[SentenceSplitter(…)] or engine={'passage_size': …}"
-    ),
-    **dict.fromkeys(("vector_store_query_mode", "retriever_mode", "search_type"), "mode="),
-    "search_kwargs": "similarity_top_k= and filters=",
-    "llm": "memory=LLMMemory(llm) for a memory that asks it, or MemoRAGQueryEngine for answers",
-    "node_postprocessors": "reranker= for one that reorders, or MemoRAGQueryEngine(…, node_postprocessors=…)",
-    "return_provenance": "provenance=",
-    "progress": "show_progress=",
-    "storage_context": "MemoRAGRetriever.open(folder)",
-    "service_context": "embed_model= and Settings",
-    "folder": "persist_dir=",
-    **ENGINE_HINTS,
-}
-
-
-class RetrieverSettings(TypedDict, total=False):
-    """Settings of a retriever; see `MemoRAGRetriever`."""
-
-    budget: int | None
-    mode: Mode
-    filters: MetadataFilters | Filters | None
-    cutoff: float
-    merge: bool
-    provenance: bool
-    callback_manager: CallbackManager | None
-    objects: Sequence[IndexNode] | None
-    object_map: dict[str, Any] | None
-    verbose: bool
-
-
-class MemoRAGRetriever(LiveIndex, BaseRetriever):
+class MemoRAGRetriever(IndexRetriever):
     """Memory-guided retrieval behind LlamaIndex's retriever interface, over a corpus that may change as an index does.
 
     Args:
@@ -139,7 +90,7 @@ class MemoRAGRetriever(LiveIndex, BaseRetriever):
         **unknown: Any,
     ) -> None:
         check_names("MemoRAGRetriever", unknown, [*RetrieverSettings.__annotations__, "similarity_top_k"], HINTS)
-        self.memo = check_engine(memo, _CONSTRUCTORS)
+        self.memo = check_engine(memo, CONSTRUCTORS)
         check_settings(similarity_top_k, {"budget": budget, "mode": mode, "filters": filters, "cutoff": cutoff})
         check_mode(mode, memo.embedder is not None)
         self._similarity_top_k = similarity_top_k
@@ -339,177 +290,19 @@ class MemoRAGRetriever(LiveIndex, BaseRetriever):
         memo = MemoRAG(memory, embedder, **{"reranker": as_reranker(reranker), **further})
         return cls(memo, similarity_top_k, **settings, **own)
 
-    # ── other objects of LlamaIndex ───────────────────────────────────────────────────────────────────────────────
-
-    def as_retriever(
-        self, similarity_top_k: int | None = None, **settings: Unpack[RetrieverSettings]
-    ) -> MemoRAGRetriever:
-        """Another retriever over the same corpus, with these settings in the place of this one's."""
-        check_settings(similarity_top_k, settings)
-        own = {name: getattr(self, name) for name in ("budget", "mode", "filters", "cutoff", "merge", "provenance")}
-        own |= {"callback_manager": self.callback_manager, "object_map": self.object_map, "verbose": self._verbose}
-        k = self._similarity_top_k if similarity_top_k is None and settings.get("budget") is None else similarity_top_k
-        return type(self)(self.memo, k, **{**own, "transformations": self.transformations, **settings})
-
-    def as_query_engine(self, llm: HostLLM | None = None, **settings: Any) -> BaseQueryEngine:
-        """A `MemoRAGQueryEngine` over this corpus.
-
-        Args:
-            llm: What writes the answer; by default the one the app has set in `Settings`.
-            **settings: Of the retriever (`as_retriever`) and of `RetrieverQueryEngine.from_args`.
-        """
-        from .query_engine import MemoRAGQueryEngine
-
-        own, others = _retrieval_part(settings)
-        return MemoRAGQueryEngine.from_args(self.as_retriever(**own), llm, **others)
-
-    def as_chat_engine(
-        self, chat_mode: ChatMode = ChatMode.BEST, llm: HostLLM | None = None, **settings: Any
-    ) -> BaseChatEngine:
-        """A chat engine of LlamaIndex over this corpus, as an index makes one.
-
-        Args:
-            chat_mode: As in LlamaIndex: context, condense plus context (the best), condense question, or simple.
-            llm: What answers; by default the one the app has set in `Settings`.
-            **settings: Of the retriever (`as_retriever`) and of the chat engine.
-
-        Raises:
-            InputError: Where there is no LLM, or for a mode that LlamaIndex has given up.
-        """
-        from llama_index.core.chat_engine import (
-            CondensePlusContextChatEngine,
-            CondenseQuestionChatEngine,
-            ContextChatEngine,
-            SimpleChatEngine,
-        )
-
-        from .query_engine import llm_or_error
-
-        llm, (own, others) = llm_or_error(llm), _retrieval_part(settings)
-        if chat_mode == ChatMode.CONDENSE_QUESTION:
-            engine = self.as_query_engine(llm, **own)
-            return CondenseQuestionChatEngine.from_defaults(query_engine=engine, llm=llm, **others)
-        if chat_mode == ChatMode.SIMPLE:
-            return SimpleChatEngine.from_defaults(llm=llm, **others)
-        if chat_mode == ChatMode.CONTEXT:
-            return ContextChatEngine.from_defaults(retriever=self.as_retriever(**own), llm=llm, **others)
-        if chat_mode in (ChatMode.CONDENSE_PLUS_CONTEXT, ChatMode.BEST):
-            return CondensePlusContextChatEngine.from_defaults(retriever=self.as_retriever(**own), llm=llm, **others)
-        raise InputError(f"There is no chat mode {chat_mode!r} here. Use an agent with a tool of as_query_engine().")
-
-    # ── persistence ───────────────────────────────────────────────────────────────────────────────────────────────
-
-    def persist(self, persist_dir: str | Path, fs: Any = None) -> None:
-        """Save documents, nodes, vectors, memories, settings of the engine and of the retriever.
-
-        Args:
-            persist_dir: A folder, or a URL of fsspec ("s3://bucket/store", "memory://store").
-            fs: A file system of fsspec that `persist_dir` is a path in.
-
-        Raises:
-            StoreError: Where it cannot be written. An upload that fails leaves what was there before.
-        """
-        if is_remote(persist_dir, fs):
-            upload(self.persist, persist_dir, fs)
-            return
-        self.memo.save(persist_dir)
-        write_settings(Path(persist_dir), self._retrieval_settings())
-
     @classmethod
-    def from_persist_dir(
-        cls,
-        persist_dir: str | Path,
-        similarity_top_k: int | None = None,
-        *,
-        embed_model: EmbedModel = FROM_APP,
-        memory: str | MemoryModel | None = None,
-        reranker: HostReranker = None,
-        fs: Any = None,
-        transformations: Sequence[TransformComponent] | None = None,
-        **settings: Unpack[RetrieverSettings],
-    ) -> MemoRAGRetriever:
-        """Load what `persist` wrote; nothing is encoded again. Settings of the retriever that are not passed are those it
-        was saved with.
+    def _over(cls, memo: MemoRAG, settings: Mapping[str, Any]) -> Self:
+        return cls(memo, **settings)
 
-        Args:
-            persist_dir: The folder, or a URL of fsspec; of that a local copy is opened.
-            similarity_top_k: See the class.
-            embed_model: The model it was made with, where that was a LlamaIndex one; by default the app's own.
-            memory: Likewise the memory model.
-            reranker: As in `from_documents`; stores do not keep it.
-            fs: As in `persist`.
-            transformations: What cuts documents that are inserted later; stores do not keep it.
-            **settings: Further settings of the retriever.
-        """
-        check_settings(similarity_top_k, settings)
-        check_memory(memory, isinstance(memory, HostLLM))
-        if is_remote(persist_dir, fs):
-            copy = download(persist_dir, fs)
-            retriever = cls.from_persist_dir(
-                copy.name, similarity_top_k, embed_model=embed_model, memory=memory, reranker=reranker,
-                transformations=transformations, **settings,
-            )  # fmt: skip
-            keep_with(retriever.memo, copy)
-            return retriever
-        saved = _saved_settings(Path(persist_dir), similarity_top_k, settings)
-        if embed_model is FROM_APP:
-            embed_model = app_embed_model() if MemoRAG.needs_embedder(persist_dir) else None
-        embedder = check_embedder(as_embedder(embed_model), "embed_model", "a LlamaIndex BaseEmbedding")
-        memo = MemoRAG.load(persist_dir, embedder=embedder, memory=memory, reranker=as_reranker(reranker))
-        return cls(memo, transformations=transformations or app_transformations(), **{**saved, **settings})
-
-    @classmethod
-    def open(
-        cls,
-        persist_dir: str | Path,
-        similarity_top_k: int | None = None,
-        *,
-        embed_model: EmbedModel = FROM_APP,
-        memory: str | MemoryModel | None = None,
-        reranker: HostReranker = None,
-        transformations: Sequence[TransformComponent] | None = None,
-        engine: EngineSettings | None = None,
-        wait: float = 30.0,
-        **settings: Unpack[RetrieverSettings],
-    ) -> MemoRAGRetriever:
-        """A corpus that lives in a folder: each change is in it, whole, when its call returns.
-
-        Several processes may have it open. `retriever.memo.reload()` takes over what others changed.
-
-        Args:
-            persist_dir: What `persist` wrote, or where a store is made.
-            similarity_top_k: See the class.
-            embed_model: For a new store as in `from_documents`, for one that is there as in `from_persist_dir`.
-            memory: Likewise.
-            reranker: As in `from_documents`; stores do not keep it.
-            transformations: As in `from_documents`; stores do not keep it.
-            engine: Further settings of `MemoRAG`; a store that is there has its own, and refuses others.
-            wait: Seconds to wait for another process that is writing.
-            **settings: Further settings of the retriever. Those of a store that is there are overridden for this object.
-        """
-        check_settings(similarity_top_k, settings)
-        check_memory(memory, isinstance(memory, HostLLM))
-        further = check_engine_settings(engine)
-        if is_remote(persist_dir):
-            raise InputError(
-                f"A corpus lives in a local folder, found {str(persist_dir)!r}. Use from_persist_dir(url) and persist(url)."
-            )
-        there = exists(Path(persist_dir))
-        if embed_model is FROM_APP:
-            embed_model = app_embed_model() if not there or MemoRAG.needs_embedder(persist_dir) else None
-        embedder = check_embedder(as_embedder(embed_model), "embed_model", "a LlamaIndex BaseEmbedding")
-        saved = _saved_settings(Path(persist_dir), similarity_top_k, settings)
-        memo = MemoRAG.open(
-            persist_dir,
-            embedder=embedder,
-            memory=memory,
-            wait=wait,
-            **{"reranker": as_reranker(reranker), **further},
-        )
-        retriever = cls(memo, transformations=transformations or app_transformations(), **{**saved, **settings})
-        if not there:
-            write_settings(Path(persist_dir), retriever._retrieval_settings())
-        return retriever
+    def _own_settings(self) -> dict[str, Any]:
+        names = ("budget", "mode", "filters", "cutoff", "merge", "provenance", "transformations", "callback_manager")
+        own = {name: getattr(self, name) for name in names}
+        return {
+            **own,
+            "similarity_top_k": self._similarity_top_k,
+            "object_map": self.object_map,
+            "verbose": self._verbose,
+        }
 
     def _retrieval_settings(self) -> dict[str, Any]:
         """The retriever's settings as data, for the store."""
@@ -590,45 +383,5 @@ class MemoRAGRetriever(LiveIndex, BaseRetriever):
         return [to_node(piece, entries.get(piece.document_id), self.provenance) for piece in evidence]
 
 
-def check_settings(similarity_top_k: int | None, settings: Mapping[str, Any]) -> None:
-    """Refuse names and values of a retriever's settings with which no query could be answered."""
-    check_names(
-        "MemoRAGRetriever",
-        settings,
-        [*RetrieverSettings.__annotations__, "similarity_top_k", "embed_model", "memory"],
-        HINTS,
-    )
-    filters = to_filters(settings.get("filters"))
-    mode, cutoff = settings.get("mode", "memorag"), settings.get("cutoff", 0.0)
-    check_retrieval(similarity_top_k, settings.get("budget"), cutoff, mode, filters, settings.get("merge", False))
-    for name in ("provenance", "verbose"):
-        if not isinstance(settings.get(name, False), bool):
-            raise InputError(f"{name} must be True or False, found {settings[name]!r}.")
-    for node in settings.get("objects") or ():
-        if not isinstance(node, IndexNode):
-            raise InputError(f"objects takes IndexNode objects, found {type(node).__name__}.")
-
-
 def _bundle(query: str | QueryBundle) -> QueryBundle:
     return QueryBundle(query) if isinstance(query, str) else query
-
-
-def _retrieval_part(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Settings of the retriever, and the others."""
-    names = {*RetrieverSettings.__annotations__, "similarity_top_k"} - {"callback_manager", "verbose"}
-    own = {name: value for name, value in settings.items() if name in names}
-    return own, {name: value for name, value in settings.items() if name not in names}
-
-
-def _saved_settings(folder: Path, similarity_top_k: int | None, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that a store keeps of its retriever, those that are passed in their place."""
-    saved = read_settings(folder)
-    if "filters" in settings:
-        saved.pop("filters", None)
-    elif "filters" in saved:
-        saved["filters"] = filters_from_data(saved["filters"])
-    k = saved.pop("k", None)
-    if similarity_top_k is not None or settings.get("budget") is not None:
-        saved.pop("budget", None)
-        k = similarity_top_k
-    return {**saved, "similarity_top_k": k}

@@ -25,7 +25,7 @@ _SAME_SPACE = 0.99
 """Cosine of a brought vector and the model's own vector of the same text from which both are of one model: what
 `EmbedderFingerprint` asks of a probe, too."""
 
-_SAMPLES = 3
+_SAMPLES = 2
 """Nodes whose vector is held against the model's own."""
 
 
@@ -38,8 +38,8 @@ def embeds_metadata(memo: MemoRAG) -> bool:
 def use_vectors(memo: MemoRAG, nodes: Sequence[BaseNode], known: Mapping[str, Sequence[float]] | None = None) -> bool:
     """Have the engine take over the vectors that nodes bring, where they are its model's.
 
-    One to two calls of the model decide that: a few nodes are embedded in both forms (with their metadata, without it),
-    and the brought vectors must be one of the two. A corpus keeps to one form; vectors of the other are left.
+    One call of the model decides that: two nodes are embedded in both forms (with their metadata, without it), and the
+    brought vectors must be one of the two. A corpus keeps to one form; vectors of the other are left.
 
     Args:
         memo: The engine.
@@ -114,11 +114,19 @@ def _form(embedder: CheckedEmbedder, brought: Sequence[tuple[BaseNode, Floats]])
     telling = [pair for pair in brought if _text(pair[0]).strip()]
     differing = [pair for pair in telling if _text(pair[0], MetadataMode.EMBED) != _text(pair[0])] or telling
     samples = differing[:: max(1, len(differing) // _SAMPLES)][:_SAMPLES]
-    for form in (MetadataMode.EMBED, MetadataMode.NONE):
-        own = embedder.embedder.embed_passages([clean_text(_text(node, form)) for node, _ in samples])
-        if samples and all(cosine(a, b) >= _SAME_SPACE for a, (_, b) in zip(own, samples, strict=True)):
-            return form
-    return None
+    if not samples:
+        return None
+    forms = (MetadataMode.EMBED, MetadataMode.NONE)
+    texts = {form: [clean_text(_text(node, form)) for node, _ in samples] for form in forms}
+    unique = list(dict.fromkeys(text for form in forms for text in texts[form]))
+    own = dict(zip(unique, embedder.embedder.embed_passages(unique), strict=False))
+    # of a long text with little metadata both forms are near: the nearer one it is
+    nearness = {
+        form: min(cosine(own.get(text), vector) for text, (_, vector) in zip(texts[form], samples, strict=True))
+        for form in forms
+    }
+    best = max(forms, key=lambda form: nearness[form])
+    return best if nearness[best] >= _SAME_SPACE else None
 
 
 def _text(node: BaseNode, form: MetadataMode = MetadataMode.NONE) -> str:

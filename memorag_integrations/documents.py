@@ -23,6 +23,9 @@ EMBEDDING_TEXT = "embedding_text"
 """The one key of a passage's `host` that the engine reads: what to embed instead of the passage's text, either as text or
 as [what stands before the passage's text, what stands behind it]."""
 
+LONGEST_ID = 100_000
+"""Characters of an id, at most: every passage, clue and piece of evidence repeats its document's."""
+
 _NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -146,7 +149,8 @@ def read_documents(source: str | Document | Iterable[str | Document]) -> Iterato
     """Documents out of whatever a caller passes: one text or document, or any iterable of them, consumed once.
 
     Raises:
-        InputError: For anything else, two documents of one id, or metadata that JSON cannot hold.
+        InputError: For anything else, two documents of one id, an id beyond `LONGEST_ID`, or metadata that JSON cannot hold.
+            What the iterable itself raises is the caller's, and comes out unchanged.
     """
     if isinstance(source, str | Document):
         source = [source]
@@ -168,7 +172,14 @@ def read_documents(source: str | Document | Iterable[str | Document]) -> Iterato
                 f"a document given without an id is named by its text, so the same text twice is one too many."
             )
         seen.add(document.id)
+        if len(document.id) > LONGEST_ID:
+            raise InputError(
+                f"A document's id may have {LONGEST_ID:,} characters, found {len(document.id):,}: {document.id[:80]!r}. Pass "
+                f"a shorter one, or none: a document without an id is named by the hash of its text."
+            )
         check_metadata(document.metadata, f"document {document.id[:80]!r}")
+        if document.host is not None:
+            check_metadata(document.host, f"the host of document {document.id[:80]!r}")
         text = clean_text(document.text)
         if text != document.text:
             bad = sum(a != b for a, b in zip(text, document.text, strict=True))

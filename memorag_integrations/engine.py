@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,15 +29,17 @@ from .pipeline import Method, Pipeline
 from .retrieval.fusion import Fusion
 from .retrieval.multi_query import EachMode
 from .retrieval.provenance import Ranking
-from .retrieval.query import Mode, Query, question
+from .retrieval.query import ANSWER_K, Mode, Query, question
 from .retrieval.reranking import Reranking
 from .retrieval.selection import Selection
 from .scores import Scores
 from .store import load as stored
 from .store import snapshot
+from .store.paths import as_folder
 from .store.save import Settings
 from .text.terms import check_language
 from .text.tokenizer import AnyTokenizer
+from .threads import in_thread
 
 logger = logging.getLogger(__name__)
 
@@ -305,22 +307,9 @@ class MemoRAG:
         asked, selection = Query(query, mode, filters, recall, vector), Selection.of(k, budget, cutoff)
         return run(self.pipeline.retrieve(self.corpus, asked, selection, merge))
 
-    async def aretrieve(
-        self,
-        query: str,
-        k: int | None = None,
-        *,
-        budget: int | None = None,
-        mode: Mode = "memorag",
-        filters: Filters | None = None,
-        cutoff: float = 0.0,
-        merge: bool = False,
-        recall: Recall | None = None,
-        vector: Sequence[float] | None = None,
-    ) -> list[Evidence]:
-        """`retrieve` off the event loop; an embedder or a memory with its own async calls is awaited."""
-        asked, selection = Query(query, mode, filters, recall, vector), Selection.of(k, budget, cutoff)
-        return await arun(self.pipeline.retrieve(self.corpus, asked, selection, merge))
+    async def aretrieve(self, query: str, k: int | None = None, **how: Any) -> list[Evidence]:
+        """`retrieve` off the event loop, with its arguments; an embedder or a memory with its own async calls is awaited."""
+        return await arun(self.pipeline.retrieve(self.corpus, *question(query, k, **how)))
 
     def retrieve_each(self, texts: Sequence[str], k: int | None = None, **how: Any) -> list[Evidence]:
         """The passages that bear on any of `texts`: the best of each in turn, then the second of each, and so on.
@@ -355,8 +344,6 @@ class MemoRAG:
     ) -> Steps[list[Evidence]]:
         return self.pipeline.retrieve_each(self.corpus, texts, Selection.of(k, budget), mode, filters)
 
-    # ── what stands behind the evidence ───────────────────────────────────────────────────────────────────────────
-
     def scores(self, texts: Sequence[str], *, filters: Filters | None = None) -> list[Scores]:
         """What the index says of each text: the scores of every candidate, all over the same candidates."""
         return run(self.pipeline.scores(self.corpus, texts, filters))
@@ -383,19 +370,19 @@ class MemoRAG:
             InputError: Without a language model, or without any evidence.
             LLMError: What the model's provider said.
         """
-        return run(self.pipeline.answer(self.corpus, self.writer, *question(query, k, **how)))
+        return run(self.pipeline.answer(self.corpus, self.writer, *_answered(query, k, **how)))
 
     async def aanswer(self, query: str, k: int | None = None, **how: Any) -> Answer:
-        return await arun(self.pipeline.answer(self.corpus, self.writer, *question(query, k, **how)))
+        return await arun(self.pipeline.answer(self.corpus, self.writer, *_answered(query, k, **how)))
 
     def stream_answer(self, query: str, k: int | None = None, **how: Any) -> Iterator[str]:
         """`answer` in pieces as it is written; what it costs is not reported by most providers, and not counted."""
         writer = self.writer
-        return writer.stream(run(self.pipeline.answer_prompt(self.corpus, writer, *question(query, k, **how))))
+        return writer.stream(run(self.pipeline.answer_prompt(self.corpus, writer, *_answered(query, k, **how))))
 
     async def astream_answer(self, query: str, k: int | None = None, **how: Any) -> AsyncIterator[str]:
         writer = self.writer
-        prompt = await arun(self.pipeline.answer_prompt(self.corpus, writer, *question(query, k, **how)))
+        prompt = await arun(self.pipeline.answer_prompt(self.corpus, writer, *_answered(query, k, **how)))
         async for piece in writer.astream(prompt):
             yield piece
 
@@ -450,7 +437,7 @@ class MemoRAG:
         self.live.save(folder, wait)
 
     async def asave(self, folder: str | Path, *, wait: float = 30.0) -> None:
-        await asyncio.to_thread(self.save, folder, wait=wait)
+        await in_thread(self.save, folder, wait=wait)
 
     @classmethod
     def load(
@@ -482,7 +469,7 @@ class MemoRAG:
     @classmethod
     async def aload(cls, folder: str | Path, **how: Any) -> Self:
         """`load` off the event loop."""
-        return await asyncio.to_thread(lambda: cls.load(folder, **how))
+        return await in_thread(lambda: cls.load(folder, **how))
 
     @classmethod
     def open(
@@ -520,7 +507,7 @@ class MemoRAG:
     @classmethod
     async def aopen(cls, folder: str | Path, **how: Any) -> Self:
         """`open` off the event loop."""
-        return await asyncio.to_thread(lambda: cls.open(folder, **how))
+        return await in_thread(lambda: cls.open(folder, **how))
 
     def reload(self) -> bool:
         """Take over what others changed in the store since; True where they did. Reads what is new alone.
@@ -531,7 +518,7 @@ class MemoRAG:
         return self.live.reload()
 
     async def areload(self) -> bool:
-        return await asyncio.to_thread(self.reload)
+        return await in_thread(self.reload)
 
     def close(self) -> None:
         """Let go of corpus and memories; everything was written when it changed. Closing twice does no harm."""
@@ -546,7 +533,7 @@ class MemoRAG:
     @staticmethod
     def needs_embedder(folder: str | Path) -> bool:
         """Whether `load` has to be given the embedder: the store has vectors of a model that only its owner can make."""
-        return stored.needs_embedder(Path(folder))
+        return stored.needs_embedder(as_folder(folder))
 
     def reuse(self, folder: str | Path) -> None:
         """Take over the vectors and memories of a store, so that texts it holds are not encoded again by `memorize`.
@@ -558,3 +545,6 @@ class MemoRAG:
     def info(self) -> dict[str, Any]:
         """What is memorized and by which settings, for people and JSON."""
         return self.live.info()
+
+
+_answered = partial(question, default_k=ANSWER_K)  # an answer is written from more pieces of evidence

@@ -1,7 +1,8 @@
 """Everything this project raises on purpose. Each message says what was expected, what was found, and what to do."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 
@@ -65,6 +66,26 @@ class MissingExtraError(MemoRAGError, ImportError):
             f"{feature} needs packages that are not installed. Install them with: "
             f'pip install "memorag-integrations[{extra}]"'
         )
+
+
+@contextmanager
+def raised_as(kind: type[MemoRAGError], what: str) -> Iterator[None]:
+    """What code that is not ours raises comes out as an error of our tree, with the original as its cause.
+
+    Errors of ours pass as they are, and so does what is no `Exception`: KeyboardInterrupt, a task's cancellation.
+
+    Args:
+        kind: Of the error.
+        what: What failed, the begin of the message: "The reranker X could not be asked".
+    """
+    try:
+        yield
+    except MemoRAGError:
+        raise
+    except Exception as error:
+        raise kind(
+            f"{what}: {type(error).__name__}: {error}. The original exception is the cause of this one."
+        ) from error
 
 
 def check_extra(feature: str, extra: str, *, without: str = "") -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from .documents import Passage
 from .text.metadata import plain_metadata
 
-Signal = Literal["bm25", "dense", "neighbourhood", "memory", "reranker"]
+Signal = Literal["bm25", "dense", "neighbourhood", "bridge", "memory", "reranker"]
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,9 @@ class FoundBy:
     """One reason why a passage is here.
 
     Args:
-        by: "query", or a clue's text.
-        signal: Which signal ranked it: its terms, its vector, its neighbourhood in the text, the memory's own pointer, a
-            reranker.
+        by: "query", a clue's text, or the rare name that the passage shares with one of the best hits.
+        signal: Which signal ranked it: its terms, its vector, its neighbourhood in the text, such a name ("bridge"), the
+            memory's own pointer, a reranker.
         rank: At which place among all candidates, from 1.
         weight: What the query or the clue counted in the sum; the query's is 1.
     """
@@ -36,7 +36,8 @@ class Evidence:
 
     Args:
         passage: The passage; where neighbours were merged, their whole stretch.
-        score: In [0, 1], falling along the ranking; comparable within one query only.
+        score: In [0, 1], falling strictly along the ranking: how likely the passage answers the query. It can be compared
+            between queries and corpora (`retrieval/calibration.py`).
         found_by: The reasons, the best rank first; none for a passage that no signal speaks for.
         raw: The scores behind it: "bm25", "dense" (cosine), "own" and "neighbourhood" (z-scores), "fused";
             "reranker" where one read it, in its own range.

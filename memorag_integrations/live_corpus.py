@@ -24,6 +24,7 @@ from .memories.recall_cache import CachedMemoryModel, cached
 from .progress import reporting
 from .store import snapshot
 from .store.load import load_corpus, restore_latest
+from .store.paths import as_folder
 from .store.records import Version
 from .store.save import Settings, StoreArtifacts, checksums_of, commit, describe
 from .store.store import Store, check_target, exists
@@ -94,6 +95,8 @@ class LiveCorpus:
 
     def get(self, id: str) -> Document | None:
         """The document with this id, or None. Its metadata is a copy."""
+        if not isinstance(id, str):
+            raise InputError(f"Expected the id of a document, a str, found {type(id).__name__}.")
         document = None if self.state is None else self.state.documents.get(id)
         return None if document is None else own(document)
 
@@ -115,8 +118,6 @@ class LiveCorpus:
         with self._lock:
             yield
 
-    # ── changes ───────────────────────────────────────────────────────────────────────────────────────────────────
-
     def apply(
         self,
         edit: Edit,
@@ -136,6 +137,8 @@ class LiveCorpus:
             cancel: Ends the work when set; the corpus stays as it was.
             save_dir: Folder of a store to save to, for a corpus that does not live in one.
         """
+        if cancel is not None and not callable(getattr(cancel, "is_set", None)):
+            raise InputError(f"cancel must be a threading.Event, found {type(cancel).__name__}.")
         with self._alone(), reporting(progress) as report:
             target = self._target(save_dir)
             artifacts = None if target is None else StoreArtifacts(target, self.memory_model, self.embedder)
@@ -169,7 +172,7 @@ class LiveCorpus:
             raise InputError("This corpus is closed. Open it again: MemoRAG.open(folder).")
         if save_dir is None:
             return self.home
-        target = Store(check_target(Path(save_dir)))
+        target = Store(check_target(as_folder(save_dir)))
         if self.home is not None and target.folder.resolve() != self.home.folder.resolve():
             raise InputError(
                 f"This corpus lives in {self.home.folder}, and its changes go there. Use save({str(target.folder)!r}) for a "
@@ -198,11 +201,9 @@ class LiveCorpus:
     def _description(self) -> dict[str, Any]:
         return describe(self.settings, self.memory_model, self.embedder)
 
-    # ── the store ─────────────────────────────────────────────────────────────────────────────────────────────────
-
     def save(self, folder: str | Path, wait: float = 30.0) -> None:
         """Make the corpus the state of the store in `folder`. See `MemoRAG.save`."""
-        folder = Path(folder)
+        folder = as_folder(folder)
         with self._alone():
             expected = self.source[1] if self.source is not None and self.source[0] == folder.resolve() else None
             target, corpus = Store(folder, wait, None if expected is None else expected.identity), self.current
@@ -234,12 +235,13 @@ class LiveCorpus:
             embedder, memory, tokenizer: What made it, where only the caller can make that again.
             unfinished: Whether a store that nothing was written to yet is an empty corpus, or an error.
         """
+        folder = as_folder(folder)
         words = Tokenizer.of(tokenizer)
-        stored = load_corpus(Path(folder), embedder, memory, words, unfinished=unfinished)
+        stored = load_corpus(folder, embedder, memory, words, unfinished=unfinished)
         splitter = Splitter(stored.settings.passage_size)
         return cls(
             *(stored.settings, stored.memory_model, stored.embedder, splitter, stored.corpus),
-            source=(Path(folder).resolve(), stored.version),
+            source=(folder.resolve(), stored.version),
             tokenizer=words,
         )
 
@@ -267,9 +269,7 @@ class LiveCorpus:
         Raises:
             InputError: For settings other than the store's, or a `wait` that is no number of seconds.
         """
-        if isinstance(wait, bool) or not isinstance(wait, int | float) or wait < 0:
-            raise InputError(f"wait must be a number of seconds, 0 or more; found {wait!r}.")
-        home = Store(Path(folder), float(wait))
+        home = Store(as_folder(folder), wait)
         if not exists(home.folder):
             home.prepare(new()._description())
         live = cls.load(folder, embedder, memory, tokenizer, unfinished=True)
@@ -299,8 +299,6 @@ class LiveCorpus:
         self.state, found = restore_latest(StoreArtifacts(home, self.memory_model, self.embedder), stored, before)
         self._follow(folder, found)
         return True
-
-    # ── copies ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def copied(self) -> LiveCorpus:
         """The same state over the same models, to be changed apart from this one."""
@@ -366,11 +364,12 @@ class LiveCorpus:
 
         What another embedder or memory model made is left where it is; where there is no store yet, nothing happens.
         """
-        if not exists(Path(folder)):
+        folder = as_folder(folder)
+        if not exists(folder):
             return
         embedder = None if self.embedder is None else self.embedder.embedder
         try:
-            stored = load_corpus(Path(folder), embedder, self.memory_model, self.tokenizer)
+            stored = load_corpus(folder, embedder, self.memory_model, self.tokenizer)
         except MemoRAGError as error:
             logger.info("Nothing to reuse in %s: %s", folder, error)
             return
@@ -380,16 +379,9 @@ class LiveCorpus:
 
     def info(self) -> dict[str, Any]:
         """What is memorized and by which settings, for people and JSON."""
-        corpus = self.current
         return {
-            "documents": len(corpus.documents),
-            "passages": len(corpus.index),
-            "characters": sum(len(document.text) for document in corpus.documents.values()),
-            "languages": sorted(corpus.index.languages),
+            **self.current.info(),
             "memory": self.memory_model.fingerprint,
-            "memories": len(corpus.memories),
-            "memory_tokens": sum(memory.token_count for memory in corpus.memories),
-            "memory_bytes": sum(memory.nbytes for memory in corpus.memories),
             "embedder": "none (BM25 alone)" if self.embedder is None else str(self.embedder.fingerprint),
             "passage_size": self.settings.passage_size,
         }

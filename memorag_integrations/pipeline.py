@@ -11,41 +11,51 @@ import logging
 import re
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
-from weakref import WeakSet
+
+import numpy as np
 
 from .answers.key_points import HITS, name_key_points
 from .answers.writer import Answer, Writer
 from .clues import Recall, Usage, UsageMeter, attributed, merge_recalls
 from .contracts import Reranker
+from .corpus.disclosure import without_excluded
 from .corpus.state import Corpus, RoutedMemory
 from .drivers import Steps, gather
 from .encoders.checked import CheckedEmbedder
 from .errors import InputError, LLMError
 from .evidence import Evidence
-from .index.bm25 import Vocabulary
+from .index.admitted import Admitted
 from .index.index import Filters
 from .memories.recall_cache import CachedMemoryModel
 from .retrieval import fusion, per_clue_union, trace
 from .retrieval.baselines import rank_baseline
+from .retrieval.bridges import find_bridges
+from .retrieval.calibration import calibrated_scores
 from .retrieval.clue_search import MOST_WEIGHED, ClueQueries, keep_heaviest
-from .retrieval.multi_query import EachMode, check_each_mode, check_texts, leads_to, rank_each
+from .retrieval.multi_query import EachMode, check_each_mode, check_each_text, check_texts, leads_to, rank_each
 from .retrieval.provenance import Provenance, Ranking
 from .retrieval.query import GUIDED, Mode, Query
-from .retrieval.reranking import Reranking, best_rows, reorder
+from .retrieval.reading_on import read_on
+from .retrieval.reranking import Reranking, best_rows, reorder, reranker_errors
 from .retrieval.scoring import Scorer
 from .retrieval.selection import Selection, merge_neighbours, select
 from .scores import Floats, Scores
 from .store.save import Settings
-from .text.languages import NAMES, foreign_language
+from .text.languages import foreign_warning
+from .threads import DaemonPool
 
 logger = logging.getLogger(__name__)
 
 _NUMBER = re.compile(r"\d+")
 """The numbers of "The reply held more than 6 clues of a kind; 3 were left out."."""
+
+_CLOSED = (
+    "{} memories were not asked: the filter excludes some of their text, and they can be asked about all of it alone. The "
+    "search goes on without their clues."
+)
 
 Method = Literal["whole", "key-points"]
 """How to summarize: by reading everything, or by the memory's key points."""
@@ -83,9 +93,12 @@ class Ask:
     def run(self) -> list[Recall]:
         if min(len(self.parts), self.together) <= 1:
             return [_recall(part) for part in self.parts]
-        with ThreadPoolExecutor(min(len(self.parts), self.together), thread_name_prefix="memorag-recall") as pool:
+        pool = DaemonPool(min(len(self.parts), self.together), "memorag-recall")
+        try:
             asked = [pool.submit(copy_context().run, _recall, part) for part in self.parts]
             return [recall.result() for recall in asked]
+        finally:
+            pool.shutdown()
 
     async def arun(self) -> list[Recall]:
         turns = asyncio.Semaphore(self.together)
@@ -101,10 +114,12 @@ class Rerank:
     texts: Sequence[str]
 
     def run(self) -> Sequence[float]:
-        return self.reranker.rerank(self.query, self.texts)
+        with reranker_errors(self.reranker):
+            return self.reranker.rerank(self.query, self.texts)
 
     async def arun(self) -> Sequence[float]:
-        return await self.reranker.arerank(self.query, self.texts)
+        with reranker_errors(self.reranker):
+            return await self.reranker.arerank(self.query, self.texts)
 
 
 @dataclass(frozen=True)
@@ -125,13 +140,18 @@ class Write:
 
 def _recall(part: RoutedMemory) -> Recall:
     [recall] = part.memory.recall([part.scores.text], scores=[part.scores])
-    return attributed(recall, part.documents)
+    return _placed(recall, part)
 
 
 async def _arecall(part: RoutedMemory, turns: asyncio.Semaphore) -> Recall:
     async with turns:
         [recall] = await part.memory.arecall([part.scores.text], scores=[part.scores])
-    return attributed(recall, part.documents)
+    return _placed(recall, part)
+
+
+def _placed(recall: Recall, part: RoutedMemory) -> Recall:
+    """`recall` with the document of each clue, and its places in the documents."""
+    return attributed(part.excerpts.in_documents(recall) if part.excerpts else recall, part.documents)
 
 
 # ── the line ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -162,8 +182,10 @@ class Pipeline:
     ) -> Steps[list[Evidence]]:
         """The evidence for a query, best first; evidence that touches in its document becomes one piece with `merge`."""
         ranking = yield from self.rank(corpus, query)
-        _warn_if_foreign(corpus, ranking)
-        evidence = select(ranking.fused, ranking.provenance, selection)
+        if ranking.provenance.candidates.passages and not ranking.provenance.any:
+            self._warn_once(foreign_warning(query.text, corpus.index.languages))
+        calibrated = calibrated_scores(ranking, [ranking.provenance.signals], self.embedder)
+        evidence = select(ranking.fused, ranking.provenance, selection, calibrated)
         return merge_neighbours(evidence, corpus.texts) if merge else evidence
 
     def rank(self, corpus: Corpus, query: Query) -> Steps[Ranking]:
@@ -173,27 +195,27 @@ class Pipeline:
                 f'mode "{query.mode}" ranks by vectors and needs an embedder. Pass one, or use mode="bm25".'
             )
         dense = query.mode != "bm25"
-        scores = yield from self.query_scores(corpus, query.text, query.filters, dense=dense, vector=query.vector)
+        admitted = corpus.index.admitted(query.filters)
+        scores = yield from self.query_scores(corpus, query.text, admitted, dense=dense, vector=query.vector)
         if query.mode not in GUIDED:
-            ranking = rank_baseline(scores, query.mode)
+            ranking = rank_baseline(scores, query.mode, self.settings.fusion)
         else:
-            recall = query.recall or (yield from self._ask(corpus, scores))
-            clue_scores = yield from self.clue_scores(
-                corpus, scores, texts_to_search(recall, query.mode), query.filters
-            )
+            recall = query.recall or (yield from self._ask(corpus, scores, admitted))
+            clue_scores = yield from self.clue_scores(corpus, scores, texts_to_search(recall, query.mode), admitted)
             begun = time.perf_counter()
-            ranking = self._fuse(clue_scores, recall, query.mode)
+            ranking = self._fuse(corpus, clue_scores, recall, query.mode)
             trace.tell(trace.FusionStep.of(ranking, query, time.perf_counter() - begun))
         return (yield from self._rerank(ranking))
 
     def recall(self, corpus: Corpus, query: Query) -> Steps[Recall]:
         """The memory's clues for a query, best first; of several memories, those that weigh most beside the query."""
-        scores = yield from self.query_scores(corpus, query.text, query.filters)
-        recall = yield from self._ask(corpus, scores)
+        admitted = corpus.index.admitted(query.filters)
+        scores = yield from self.query_scores(corpus, query.text, admitted)
+        recall = yield from self._ask(corpus, scores, admitted)
         texts = texts_to_search(recall)
         if len(recall.clues) <= self.settings.clues or not texts:
             return replace(recall, clues=recall.clues[: self.settings.clues])
-        query_scores, *clue_scores = yield from self.clue_scores(corpus, scores, texts, query.filters)
+        query_scores, *clue_scores = yield from self.clue_scores(corpus, scores, texts, admitted)
         weighted = ClueQueries.of(recall).weigh(query_scores, clue_scores, recall, self.settings.clues)
         return keep_heaviest(recall, weighted, self.settings.clues)
 
@@ -205,12 +227,15 @@ class Pipeline:
         check_each_mode(mode, self.embedder is not None)
         scores = yield from self.scores(corpus, unique, filters)
         ranking = rank_each(scores, self.settings.fusion, mode)
-        return select(ranking.fused, ranking.provenance, selection)
+        return select(ranking.fused, ranking.provenance, selection, calibrated_scores(ranking, scores, self.embedder))
 
     # ── its steps ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def scores(self, corpus: Corpus, texts: Sequence[str], filters: Filters | None = None) -> Steps[list[Scores]]:
+    def scores(
+        self, corpus: Corpus, texts: Sequence[str], filters: Filters | Admitted | None = None
+    ) -> Steps[list[Scores]]:
         """What the index says of each text, all over the same candidates."""
+        texts = check_each_text(texts)
         vectors = yield from self._embed(texts)
         return self.scorer.score(corpus.index, texts, vectors, filters)
 
@@ -218,7 +243,7 @@ class Pipeline:
         self,
         corpus: Corpus,
         text: str,
-        filters: Filters | None = None,
+        filters: Filters | Admitted | None = None,
         *,
         dense: bool = True,
         vector: Sequence[float] | Floats | None = None,
@@ -232,7 +257,7 @@ class Pipeline:
         return scores
 
     def clue_scores(
-        self, corpus: Corpus, query: Scores, clues: Sequence[str], filters: Filters | None = None
+        self, corpus: Corpus, query: Scores, clues: Sequence[str], filters: Filters | Admitted | None = None
     ) -> Steps[list[Scores]]:
         """The query's scores, then those of each clue, over the candidates that any of them picks."""
         vectors = (yield from self._embed(clues)) if clues else None
@@ -248,40 +273,47 @@ class Pipeline:
         vectors: Floats = yield Embed(self.embedder, texts)
         return vectors
 
-    def _ask(self, corpus: Corpus, scores: Scores) -> Steps[Recall]:
-        """The clues of the memories that the query's scores lead to."""
-        parts, begun = corpus.route(scores, self.settings.shards, self.memory_model), time.perf_counter()
+    def _ask(self, corpus: Corpus, scores: Scores, admitted: Admitted | None) -> Steps[Recall]:
+        """The clues of the memories that the query's scores lead to; nothing of what a filter excludes."""
+        (parts, closed), begun = (
+            corpus.route(scores, self.settings.shards, self.memory_model, admitted),
+            time.perf_counter(),
+        )
         recalls: list[Recall] = yield Ask(parts, self.memory_model.together)
+        if admitted is not None:
+            recalls = without_excluded(corpus, scores.text, recalls, admitted)
         recall = merge_recalls(
             scores.text, recalls, self.settings.clues if len(recalls) <= 1 else MOST_WEIGHED * self.settings.clues
         )
+        if closed:
+            recall = replace(recall, warnings=(*recall.warnings, _CLOSED.format(closed)))
         self.meter.add(recall.usage)
         trace.tell(trace.RecallStep.of(recall, len(parts), time.perf_counter() - begun))
         for warning in recall.warnings:
             self._warn_once(warning)
         return recall
 
-    def _warn_once(self, warning: str) -> None:
+    def _warn_once(self, warning: str | None) -> None:
         """Log a warning, once for each engine, whatever the numbers in it."""
-        kind = _NUMBER.sub("", warning)
-        if kind not in self.warned:
+        kind = _NUMBER.sub("", warning or "")
+        if warning and kind not in self.warned:
             self.warned.add(kind)
             logger.warning(warning)
 
-    def _fuse(self, scores: Sequence[Scores], recall: Recall, mode: Mode) -> Ranking:
+    def _fuse(self, corpus: Corpus, scores: Sequence[Scores], recall: Recall, mode: Mode) -> Ranking:
         """The ranking by the query's scores and its clues'."""
         if mode == "per-clue-union":
             return per_clue_union.rank_union(scores)
         query, *clues = scores
-        if not clues:
-            return Ranking(
-                fusion.rank(query, (), self.settings.fusion),
-                Provenance(query, recall=keep_heaviest(recall, (), self.settings.clues)),
-            )
         weighted = ClueQueries.of(recall).weigh(query, clues, recall, self.settings.clues)
-        fused = fusion.rank(query, weighted, self.settings.fusion)
+        settings = self.settings.fusion
+        fused = fusion.rank(query, weighted, settings)
+        bridges = find_bridges(fused, query, corpus.index)
+        fused = (fused + settings.bridge_weight * bridges.gain).astype(np.float32)
+        fused = read_on(fused, query.candidates, settings.for_question(query.text).reading_on)
         weights, heaviest = [clue.weight for clue in weighted], keep_heaviest(recall, weighted, self.settings.clues)
-        return Ranking(fused, Provenance(query, [clue.scores for clue in weighted], weights, heaviest))
+        names = bridges.names if settings.bridge_weight else {}
+        return Ranking(fused, Provenance(query, [clue.scores for clue in weighted], weights, heaviest, bridges=names))
 
     def _rerank(self, ranking: Ranking) -> Steps[Ranking]:
         """The ranking with its best passages in the reranker's order."""
@@ -328,8 +360,8 @@ class Pipeline:
         documents = corpus.documents
         if method not in get_args(Method):
             raise InputError(f"method must be one of {', '.join(get_args(Method))}; found {method!r}.")
-        if document_id is not None and document_id not in documents:
-            raise InputError(f"Expected the id of a memorized document, found {document_id[:80]!r}.")
+        if document_id is not None and (not isinstance(document_id, str) or document_id not in documents):
+            raise InputError(f"Expected the id of a memorized document, found {str(document_id)[:80]!r}.")
         if method == "whole":
             chosen = documents.values() if document_id is None else [documents[document_id]]
             prompt, usage = writer.summary_prompt("\n\n".join(document.text for document in chosen))
@@ -363,22 +395,3 @@ def texts_to_search(recall: Recall, mode: Mode = "memorag") -> list[str]:
     if mode == "per-clue-union":
         return per_clue_union.searched(recall)
     return ClueQueries.of(recall).texts
-
-
-_warned: WeakSet[Vocabulary] = WeakSet()
-"""Vocabularies of corpora whose users were told that a query is in another language; all states of a corpus share one."""
-
-
-def _warn_if_foreign(corpus: Corpus, ranking: Ranking) -> None:
-    """Say once a corpus that the query is in another language, where nothing matches and its language is certain."""
-    provenance, vocabulary = ranking.provenance, corpus.index.terms.vocabulary
-    if not provenance.candidates.passages or provenance.any or vocabulary in _warned:
-        return
-    languages = corpus.index.languages
-    if (language := foreign_language(provenance.query, languages)) is not None:
-        _warned.add(vocabulary)
-        names = ", ".join(NAMES.get(code, code) for code in languages)
-        logger.warning(
-            "No term of the query occurs in the corpus: it is in another language (%s; the documents are in %s), so the "
-            "evidence is no better than any other. An embedder of several languages finds by meaning: MemoRAG(embedder=…).", language, names,
-        )  # fmt: skip

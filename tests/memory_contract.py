@@ -27,6 +27,7 @@ PARAGRAPHS = [
     "会议决定在三月底之前完成遥控器外壳的设计，由王丽负责联系工厂。",
     "Lunch was served in the garden, where Carla told everybody about the lighthouse.",
 ]
+# Each must get a clue of every memory, also the first, which shares no word with the text.
 QUERIES = ["How much money may be spent?", "Who was against it, and why?", "谁负责设计？"]
 
 

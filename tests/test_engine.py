@@ -210,13 +210,15 @@ async def test_a_failing_embedder_leaves_the_old_corpus(api, documents, fail):
     assert await api.call(memo, "retrieve", "the reef") == answer
 
 
-async def test_an_embedders_own_error_comes_through_and_leaves_the_old_corpus(api, documents):
+async def test_an_embedders_own_error_is_the_cause_of_ours_and_leaves_the_old_corpus(api, documents):
     embedder = HashEmbedder()
     memo = MemoRAG(embedder=embedder)
     memo.memorize(documents, progress=False)
     before, embedder.fail = memo.corpus, "raise"
-    with pytest.raises(RuntimeError, match="the model's server is away"):
+    said = r"HashEmbedder seed 0 could not embed texts: RuntimeError: the model's server is away"
+    with pytest.raises(EmbedderError, match=said) as raised:
         await api.call(memo, "memorize", ["a new text"], progress=False)
+    assert isinstance(raised.value.__cause__, RuntimeError)
     assert memo.corpus is before
 
 

@@ -506,3 +506,42 @@ class Life(RuleBasedStateMachine):
 
 Life.TestCase.settings = settings(max_examples=15, stateful_step_count=12, deadline=None)
 TestLife = Life.TestCase
+
+
+# ── words that no document has any more ────────────────────────────────────────────────────────────────────────────
+
+
+def of_words(turn: int) -> Document:
+    return Document(" ".join(f"word{turn}x{n}" for n in range(200)) + f" sluice {turn}.", "changing")
+
+
+@pytest.mark.parametrize("lives", ["in RAM", "in a store"])
+def test_words_that_no_document_has_go(documents, tmp_path, lives):
+    memo = (
+        MemoRAG(embedder=HashEmbedder()) if lives == "in RAM" else MemoRAG.open(tmp_path / "s", embedder=HashEmbedder())
+    )
+    memo.add(documents, progress=False)
+    query = "Who opened the sluice gates in spring?"
+    states = []
+    for turn in range(60):
+        memo.upsert(of_words(turn), progress=False)
+        terms = memo.corpus.index.terms
+        alive = {number for row in terms.rows for number in row.tolist()}
+        assert len(terms.vocabulary) <= 2 * len(alive) + 1000
+        if turn % 10 == 0:
+            states.append((turn, memo.corpus, memo.retrieve(query, 8)))
+    for turn, corpus, evidence in states:  # who still reads an older state finds what it held
+        assert corpus.index.terms.known([f"word{turn}x7"])
+        anew = MemoRAG(embedder=HashEmbedder())
+        anew.memorize([*documents, of_words(turn)], progress=False)
+        same = anew.retrieve(query, 8)
+        assert [(piece.passage.id, piece.score) for piece in evidence] == [(p.passage.id, p.score) for p in same]
+    if lives == "in a store":
+        assert upkeep.verify(tmp_path / "s") == []
+        loaded = MemoRAG.load(tmp_path / "s", embedder=HashEmbedder())
+        assert loaded.retrieve(query, 8) == memo.retrieve(query, 8)
+        with MemoRAG.open(tmp_path / "s", embedder=HashEmbedder()) as other:
+            other.delete("changing", progress=False)
+        assert memo.reload()
+        assert list(memo.corpus.documents) == [document.id for document in documents]
+        assert memo.upsert(of_words(60), progress=False).added == ("changing",)

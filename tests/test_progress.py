@@ -1,6 +1,7 @@
 import pytest
 
 from memorag_integrations import MemoRAG
+from memorag_integrations.errors import InputError
 from memorag_integrations.progress import reporting
 from tests.conftest import HashEmbedder
 
@@ -62,6 +63,6 @@ def test_bars_are_closed_when_the_work_fails(monkeypatch):
     def fails(document):
         raise RuntimeError("the caller's own split")
 
-    with pytest.raises(RuntimeError), reporting(True) as report:
+    with pytest.raises(InputError, match="RuntimeError: the caller's own split"), reporting(True) as report:
         MemoRAG().memorize("text", split=fails, progress=report("reading", 1, 3) or report)
     assert made[0].disable, "what tqdm sets when a bar is closed"

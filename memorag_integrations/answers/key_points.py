@@ -33,7 +33,7 @@ def name_key_points(corpus: Corpus, model: CachedMemoryModel, document_id: str |
         for number, shard in enumerate(corpus.shards)
         if document_id is None or any(document.id == document_id for document in shard.documents)
     ]
-    for memory, _ in corpus.joined(model, numbers, len(numbers)):
+    for memory, _ in corpus.joined(model, {number: corpus.memories[number] for number in numbers}, len(numbers)):
         reply = as_cached(memory).summarize()
         usage += reply.usage
         points |= dict.fromkeys(key_points_of(reply.text))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import asdict
 from pathlib import Path
@@ -14,12 +13,13 @@ from .. import engine, registry
 from ..clues import Recall
 from ..contracts import LLM, MemoryModel
 from ..corpus.text_files import read_files
-from ..errors import MemoRAGError
 from ..evidence import Evidence
 from ..pipeline import Method
 from ..retrieval.query import Mode
+from ..text.visible import visible_line
 from . import living
 from .options import json_option, model_option, store_option
+from .terminal import log_to_terminal, say, say_json, visible_errors
 
 _EXAMPLES = """
 \b
@@ -40,13 +40,15 @@ Examples:
 
 
 class _Group(click.Group):
-    """Errors of our tree are one message and exit code 1, not a traceback."""
+    """Commands whose errors are shown by `visible_errors`."""
+
+    def make_context(self, *arguments: Any, **how: Any) -> click.Context:
+        with visible_errors():
+            return super().make_context(*arguments, **how)
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with visible_errors():
             return super().invoke(ctx)
-        except MemoRAGError as error:
-            raise click.ClickException(str(error)) from error
 
 
 @click.group(cls=_Group, epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
@@ -54,7 +56,7 @@ class _Group(click.Group):
 @click.option("-v", "--verbose", is_flag=True, help="Say more of what is done.")
 def main(verbose: bool) -> None:
     """Memory-guided retrieval: texts in, clues and evidence out."""
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s")
+    log_to_terminal(logging.INFO if verbose else logging.WARNING)
 
 
 @main.command()
@@ -71,8 +73,9 @@ def main(verbose: bool) -> None:
     default="activation",
     show_default=True,
     type=click.Choice(["activation", "llm", "gist", "beacon", "longcontext"]),
+    help="What the clues come from; all but `activation` need --model.",
 )
-@click.option("--model", metavar="NAME", help="Folder or hub name of the model, for every memory but the embedded one.")
+@click.option("--model", metavar="NAME", help="Folder or hub name of the model, for every memory but `activation`.")
 @click.option("--ratio", default=4, show_default=True, help="Raw tokens for one entry of a beacon memory.")
 @click.option("--language", default="auto", show_default=True, help="ISO 639-1 code of the texts.")
 @click.option("--passage-size", default=1000, show_default=True, help="Most characters of a passage.")
@@ -106,11 +109,12 @@ def memorize(
     memo.reuse(store)
     memo.memorize(read_files(paths), save_dir=store)
     info = memo.info()
-    click.echo(
-        f"Memorized {info['documents']} documents, {info['passages']} passages, {info['characters']:,} characters in {store}."
+    say(
+        f"Memorized {info['documents']} documents, {info['passages']} passages, {info['characters']:,} characters in "
+        f"{visible_line(str(store))}."
     )
     if embedder == "none":
-        click.echo("Embedder: none, BM25 alone. For dense scores beside it: --embedder minilm.")
+        say("Embedder: none, BM25 alone. For dense scores beside it: --embedder minilm.")
 
 
 @main.command()
@@ -125,7 +129,10 @@ def recall(query: str, store: Path, as_json: bool) -> None:
       memorag recall "How do the two brothers' views drift apart?" --store book.memo
     """
     found = engine.MemoRAG.load(store).recall(query)
-    click.echo(json.dumps(_recall_json(found), ensure_ascii=False, indent=2) if as_json else _recall_text(found))
+    if as_json:
+        say_json(asdict(found))
+    else:
+        say(_recall_text(found))
 
 
 @main.command()
@@ -157,11 +164,9 @@ def retrieve(
     memo = engine.MemoRAG.load(store)
     evidence = memo.retrieve(query, k, budget=budget, mode=mode, cutoff=cutoff, merge=merge)
     if as_json:
-        click.echo(json.dumps([piece.to_json() for piece in evidence], ensure_ascii=False, indent=2))
+        say_json([piece.to_json() for piece in evidence])
     else:
-        click.echo(
-            "\n\n".join(_evidence_text(place, piece) for place, piece in enumerate(evidence, 1)) or "Nothing found."
-        )
+        say("\n\n".join(_evidence_text(place, piece) for place, piece in enumerate(evidence, 1)) or "Nothing found.")
 
 
 @main.command()
@@ -178,9 +183,9 @@ def answer(query: str, store: Path, model: str | None, k: int | None, sources: b
       memorag answer "Who could have known?" --store book.memo --model models/qwen2.5-1.5b-instruct
     """
     written = _with_writer(store, model).answer(query, k)
-    click.echo(written.text)
+    say(written.text)
     if sources:
-        click.echo("\n" + "\n\n".join(_evidence_text(place, piece) for place, piece in enumerate(written.evidence, 1)))
+        say("\n" + "\n\n".join(_evidence_text(place, piece) for place, piece in enumerate(written.evidence, 1)))
 
 
 @main.command()
@@ -203,8 +208,8 @@ def summarize(store: Path, model: str | None, document: str | None, method: Meth
       memorag summarize --store read.memo --method key-points
     """
     for piece in _with_writer(store, model).stream_summary(document, method=method):
-        click.echo(piece, nl=False)
-    click.echo()
+        say(piece, nl=False)
+    say()
 
 
 @main.command()
@@ -219,11 +224,11 @@ def info(store: Path, as_json: bool) -> None:
     """
     facts = engine.MemoRAG.load(store).info()
     if as_json:
-        click.echo(json.dumps(facts, ensure_ascii=False, indent=2))
+        say_json(facts)
         return
     for name, value in facts.items():
         shown = f"{value:,}" if isinstance(value, int) else ", ".join(value) if isinstance(value, list) else value
-        click.echo(f"{name.replace('_', ' ')}: {shown}")
+        say(visible_line(f"{name.replace('_', ' ')}: {shown}"))
 
 
 @main.command()
@@ -239,7 +244,7 @@ def plan(model: str, tokens: int, device: str | None) -> None:
     """
     from ..planner import plan as planned
 
-    click.echo(str(planned(model, tokens, device=device)))
+    say(str(planned(model, tokens, device=device)))
 
 
 for _command in living.COMMANDS:
@@ -249,7 +254,7 @@ for _command in living.COMMANDS:
 def _memory(kind: str, model: str | None, ratio: int) -> str | MemoryModel:
     if kind == "activation":
         if model is not None:
-            raise click.UsageError("--model is for the other memories; the embedded one needs none.")
+            raise click.UsageError("--model is for the other memories; --memory activation needs none.")
         return kind
     if model is None:
         raise click.UsageError(f"--memory {kind} needs --model, the folder or hub name of its model.")
@@ -280,9 +285,9 @@ def _evidence_text(place: int, evidence: Evidence) -> str:
     passage = evidence.passage
     by = ", ".join(f"{found.signal} of {_short(found.by)} (rank {found.rank})" for found in evidence.found_by[:3])
     lines = [
-        f"{place}. {passage.document_id}[{passage.start}:{passage.end}]  score {evidence.score:.3f}  found by {by}"
+        f"{place}. {visible_line(passage.document_id)}[{passage.start}:{passage.end}]  score {evidence.score:.3f}  found by {by}"
     ]
-    lines += [f"   also at {twin.document_id}[{twin.start}:{twin.end}]" for twin in evidence.repeats]
+    lines += [f"   also at {visible_line(twin.document_id)}[{twin.start}:{twin.end}]" for twin in evidence.repeats]
     return "\n".join([*lines, passage.text])
 
 
@@ -290,15 +295,11 @@ def _recall_text(recall: Recall) -> str:
     lines = []
     for place, clue in enumerate(recall.clues, 1):
         at = clue.grounding
-        where = f"  ({at.document_id}[{at.start}:{at.end}])" if at else ""
+        where = f"  ({visible_line(at.document_id)}[{at.start}:{at.end}])" if at else ""
         lines.append(f"{place}. {clue.kind}: {' '.join(clue.text.split())}{where}")
     if recall.answer:
         lines.append(f"draft answer: {recall.answer}")
-    return "\n".join([*lines, *(f"warning: {warning}" for warning in recall.warnings)]) or "No clues."
-
-
-def _recall_json(recall: Recall) -> dict[str, Any]:
-    return asdict(recall)
+    return "\n".join([*lines, *(f"warning: {visible_line(warning)}" for warning in recall.warnings)]) or "No clues."
 
 
 def _short(text: str, most: int = 60) -> str:

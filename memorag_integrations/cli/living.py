@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,7 +15,9 @@ from ..errors import InputError, StoreError
 from ..store import maintenance as upkeep
 from ..store.load import intact
 from ..store.store import Store
+from ..text.visible import visible_line
 from .options import json_option, store_option
+from .terminal import say, say_json
 
 _paths = click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
 _wait = click.option(
@@ -94,10 +95,10 @@ def verify(context: click.Context, store: Path) -> None:
     """
     problems = upkeep.verify(store)
     for problem in problems:
-        click.echo(" ".join(problem.split()))
+        say(" ".join(problem.split()))
     if problems:
         context.exit(1)
-    click.echo(f"All of {store} is as it was written.")
+    say(visible_line(f"All of {store} is as it was written."))
 
 
 @click.command()
@@ -110,7 +111,7 @@ def compact(store: Path, wait: float) -> None:
     Example:
       memorag compact --store book.memo
     """
-    click.echo(f"Freed {upkeep.compact(store, wait=wait):,} bytes.")
+    say(f"Freed {upkeep.compact(store, wait=wait):,} bytes.")
 
 
 @click.command()
@@ -128,8 +129,8 @@ def repair(store: Path, drop: bool, wait: float) -> None:
     _check_makers(store)
     done = upkeep.repair(store, drop=drop, wait=wait)
     for id in done.dropped:
-        click.echo(f"Dropped {id}")
-    click.echo(f"Made again: terms of {done.terms} documents, {done.encoded} vectors, {done.formed} memories.")
+        say(visible_line(f"Dropped {id}"))
+    say(f"Made again: terms of {done.terms} documents, {done.encoded} vectors, {done.formed} memories.")
 
 
 COMMANDS = (add, delete, refresh, verify, compact, repair)
@@ -157,13 +158,11 @@ def _check_makers(store: Path) -> None:
 
 def _say(change: Change, memo: engine.MemoRAG, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(asdict(change), ensure_ascii=False, indent=2))
+        say_json(asdict(change))
         return
     encoded = "" if memo.embedder is None else f", {change.encoded} encoded"
-    click.echo(
+    say(
         f"Added {len(change.added)}, replaced {len(change.replaced)}, deleted {len(change.deleted)} documents; "
         f"{change.unchanged} stayed as they were."
     )
-    click.echo(
-        f"Passages: {change.indexed} indexed{encoded}. Memories: {change.formed} formed, {change.reused} reused."
-    )
+    say(f"Passages: {change.indexed} indexed{encoded}. Memories: {change.formed} formed, {change.reused} reused.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from functools import cached_property
@@ -14,6 +13,7 @@ from ..errors import InputError, LLMError, MissingExtraError
 from ..llms.provider_usage import reported_cost
 from ..llms.scheduling import provider_errors
 from ..text.tokens import estimate_tokens
+from ..threads import in_thread
 from .arguments import refuse_unknown
 
 SOURCES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
@@ -123,7 +123,7 @@ class Agent(LLM):
 
     async def astream(self, prompt: str, *, max_tokens: int | None = None) -> AsyncIterator[str]:
         pieces = self.stream(prompt, max_tokens=max_tokens)
-        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+        while (piece := await in_thread(next, pieces, None)) is not None:
             yield piece
 
     def _request(self, prompt: str, max_tokens: int | None) -> dict[str, Any]:

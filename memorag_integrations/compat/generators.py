@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from ..contracts import LLM
 from ..contracts.conformance import conforms
 from ..errors import InputError, LLMError
 from ..text.tokens import estimate_tokens
+from ..threads import in_thread
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class GeneratingLLM(LLM):
         yield self.complete(prompt, max_tokens=max_tokens).text
 
     async def astream(self, prompt: str, *, max_tokens: int | None = None) -> AsyncIterator[str]:
-        yield await asyncio.to_thread(lambda: self.complete(prompt, max_tokens=max_tokens).text)
+        yield await in_thread(lambda: self.complete(prompt, max_tokens=max_tokens).text)
 
 
 def as_llm(generator: object) -> LLM:

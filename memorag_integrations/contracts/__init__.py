@@ -6,7 +6,6 @@ A class that derives from one of these protocols inherits the async methods: eac
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from ..clues import Completion, Recall
 from ..documents import Shard
 from ..scores import Floats, LexicalWeights, Scores
+from ..threads import in_thread
 
 Config = Mapping[str, Any]
 """Settings in JSON from which `registry.build` makes the same object again."""
@@ -43,10 +43,10 @@ class Embedder(Protocol):
     def embed_queries(self, texts: Sequence[str]) -> Floats: ...
 
     async def aembed_passages(self, texts: Sequence[str]) -> Floats:
-        return await asyncio.to_thread(self.embed_passages, texts)
+        return await in_thread(self.embed_passages, texts)
 
     async def aembed_queries(self, texts: Sequence[str]) -> Floats:
-        return await asyncio.to_thread(self.embed_queries, texts)
+        return await in_thread(self.embed_queries, texts)
 
 
 @runtime_checkable
@@ -98,7 +98,7 @@ class Memory(Protocol):
         scores: Sequence[Scores],
         cancel: threading.Event | None = None,
     ) -> list[Recall]:
-        return await asyncio.to_thread(self.recall, queries, scores=scores, cancel=cancel)
+        return await in_thread(self.recall, queries, scores=scores, cancel=cancel)
 
     def save(self, path: Path) -> None:
         """Write it to `path`, a folder that does not exist yet and is the memory's own: safetensors and JSON."""
@@ -156,6 +156,25 @@ class JoiningModel(MemoryModel, Protocol):
         """The memories of one group as one, over their documents in this order. It is asked, and never saved."""
 
 
+class RestrictingModel(JoiningModel, Protocol):
+    """A joining model that says which of its memories may be asked under a filter that admits a part of their text. Every
+    model has it in the engine's hands: see `memories.recall_cache`."""
+
+    def reads_text(self, memory: Memory) -> bool:
+        """Whether the memory knows more of its text than the scores tell it, which hold admitted passages alone."""
+
+    def can_restrict(self, memory: Memory) -> bool:
+        """Whether `restricted` may give a memory at all."""
+
+    def restricted(self, memory: Memory, shard: Shard) -> Memory | None:
+        """A memory over a part of the text of another one; None where that cannot be.
+
+        Args:
+            memory: Over a whole shard, of this model.
+            shard: The admitted part of that shard.
+        """
+
+
 @runtime_checkable
 class LLM(Protocol):
     """A language model that completes prompts."""
@@ -175,17 +194,17 @@ class LLM(Protocol):
         yield self.complete(prompt, max_tokens=max_tokens).text
 
     async def acomplete(self, prompt: str, *, max_tokens: int | None = None) -> Completion:
-        return await asyncio.to_thread(self.complete, prompt, max_tokens=max_tokens)
+        return await in_thread(self.complete, prompt, max_tokens=max_tokens)
 
     async def astream(self, prompt: str, *, max_tokens: int | None = None) -> AsyncIterator[str]:
         """`stream`, each piece made in a thread. An iterator that is not read to its end closes `stream`'s."""
         pieces = self.stream(prompt, max_tokens=max_tokens)
         try:
-            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            while (piece := await in_thread(next, pieces, None)) is not None:
                 yield piece
         finally:
             if (close := getattr(pieces, "close", None)) is not None:
-                await asyncio.to_thread(close)
+                await in_thread(close)
 
 
 @runtime_checkable
@@ -195,4 +214,4 @@ class Reranker(Protocol):
     def rerank(self, query: str, passages: Sequence[str]) -> Sequence[float]: ...
 
     async def arerank(self, query: str, passages: Sequence[str]) -> Sequence[float]:
-        return await asyncio.to_thread(self.rerank, query, passages)
+        return await in_thread(self.rerank, query, passages)

@@ -83,7 +83,10 @@ def upsert(documents: Documents) -> Edit:
 
 def delete(ids: str | Iterable[str]) -> Edit:
     """The documents with these ids go; an id that is not there is refused, and none goes then."""
-    leaving = dict.fromkeys([ids] if isinstance(ids, str) else ids)
+    every = [ids] if isinstance(ids, str) else list(ids) if isinstance(ids, Iterable) else [ids]
+    if any(not isinstance(id, str) for id in every):
+        raise InputError(f"Expected ids of documents (a str, or several), found {[str(id)[:80] for id in every][:5]}.")
+    leaving = dict.fromkeys(every)
 
     def edit(corpus: Corpus) -> list[Document | IndexedDocument]:
         check_present(leaving, corpus)

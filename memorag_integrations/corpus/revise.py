@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Protocol
 
 from ..contracts import Memory, MemoryModel, Progress
 from ..documents import GIVEN, Document, Passage, Shard, check_metadata, clean_text, embedding_text
 from ..encoders.checked import CheckedEmbedder
-from ..errors import Cancelled, InputError
+from ..errors import Cancelled, InputError, raised_as
 from ..index.documents import IndexedDocument, analyse
 from ..scores import Floats
 from .sharding import plan_shards
@@ -19,6 +20,9 @@ from .splitter import Splitter
 from .state import Corpus
 
 logger = logging.getLogger(__name__)
+
+_BEYOND = 1 << 62
+"""A place that is in no text, and that SQLite can still hold."""
 
 Split = Callable[[Document], Sequence[Passage]]
 """The passages of a document, where our splitter does not cut it."""
@@ -114,7 +118,8 @@ class Reviser:
         index = current.index.derive(list(entries.values()), vectors)
         if self.embedder is not None:
             self.embedder.forget()
-        return Corpus(entries, shards, memories, index), Change(
+            self.embedder.forget_weights(index.passages)
+        return Corpus(index.by_id, shards, memories, index), Change(
             added=tuple(id for id in entries if id not in current.entries),
             replaced=tuple(e.document.id for e in fresh if e.document.id in current.entries),
             deleted=tuple(id for id in current.entries if id not in entries),
@@ -141,7 +146,7 @@ class Reviser:
             if same is not None and cutter != GIVEN:
                 entries[document.id] = same
                 continue
-            passages = tuple((split or self.splitter.split)(document))
+            passages = tuple(self.splitter.split(document)) if split is None else _given(split, document)
             if same is not None and tuple(same.passages) == passages:
                 entries[document.id] = same
                 continue
@@ -190,6 +195,43 @@ class Reviser:
                 self.progress("forming memories", done, len(shards))
             memories.append(memory)
         return memories, formed
+
+
+def _given(split: Split, document: Document) -> tuple[Passage, ...]:
+    """The passages that a caller's function makes of a document, their texts valid Unicode.
+
+    Raises:
+        InputError: Where it raises anything, or returns anything else than passages.
+    """
+    name = repr(document.id[:80])
+    with raised_as(InputError, f"split could not cut document {name}"):
+        passages = tuple(split(document))
+    for passage in passages:
+        if not isinstance(passage, Passage):
+            raise InputError(
+                f"Expected memorag_integrations.Passage objects from split for document {name}, found a "
+                f"{type(passage).__name__}."
+            )
+        if wrong := _wrong_field(passage):
+            raise InputError(f"split made a passage of document {name} whose {wrong}.")
+    return tuple(
+        passage if (text := clean_text(passage.text)) == passage.text else replace(passage, text=text)
+        for passage in passages
+    )
+
+
+def _wrong_field(passage: Passage) -> str | None:
+    """What is wrong with a passage, or None."""
+    for field in ("id", "document_id", "text"):
+        if not isinstance(value := getattr(passage, field), str):
+            return f"{field} is not text but a {type(value).__name__}"
+    for field in ("start", "end"):
+        value = getattr(passage, field)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _BEYOND):
+            return f"{field} is no place in a text, but {str(value)[:40]}"
+    if not isinstance(passage.centre, int | float) or not isfinite(passage.centre):
+        return f"centre is no place in a text, but {str(passage.centre)[:40]}"
+    return None
 
 
 def with_text(documents: Sequence[Document]) -> list[Document]:
@@ -241,6 +283,8 @@ def check_passages(cut: Sequence[tuple[Document, Sequence[Passage]]], taken: set
                 raise InputError(f"A passage's id must be valid Unicode without NUL, found {passage.id[:80]!r}.")
             if passage.metadata is not document.metadata:
                 check_metadata(passage.metadata, f"passage {passage.id[:80]!r}")
+            if passage.host is not None:
+                check_metadata(passage.host, f"the host of passage {passage.id[:80]!r}")
 
 
 def _key(shard: Shard) -> tuple[str, tuple[str, ...]]:

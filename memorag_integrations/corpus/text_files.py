@@ -34,11 +34,17 @@ def read_files(paths: Iterable[str | Path]) -> Iterator[Document]:
     """
     seen: set[str] = set()
     for path in map(Path, paths):
-        files = _below(path) if path.is_dir() else [path]
+        try:
+            files = _below(path) if path.is_dir() else [path]
+        except OSError as error:
+            raise _unreadable(path, error) from error
         if not files:
             raise InputError(f"Expected text files ({', '.join(SUFFIXES)}) below {path}, found none.")
         for file in files:
-            place = os.path.realpath(file)
+            try:
+                place = os.path.realpath(file)
+            except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+                raise _unreadable(file, error) from error
             if place in seen:
                 continue
             seen.add(place)
@@ -61,7 +67,7 @@ def read_file(path: Path) -> Document:
     except FileNotFoundError:
         raise InputError(f"Expected a file or a folder at {path}, found nothing. Check the path.") from None
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error}). Check its permissions.") from error
+        raise _unreadable(path, error) from error
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
     if encoding == "utf-8" and b"\x00" in data[:_SAMPLE]:
         raise InputError(f"{path} is binary; text was expected. Convert it to text or Markdown first.")
@@ -73,6 +79,11 @@ def read_file(path: Path) -> Document:
             f"{path} is not {name} text (byte {error.start}). Convert it, for example with: iconv -c -f {source} -t UTF-8 OLD > NEW"
         ) from error
     return Document(text, path.as_posix(), {"path": path.as_posix()})
+
+
+def _unreadable(path: Path, error: OSError | ValueError) -> InputError:
+    why = getattr(error, "strerror", None) or error
+    return InputError(f"{str(path)[:200]} cannot be read ({why}). Check its name and permissions.")
 
 
 def _below(folder: Path) -> list[Path]:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Literal
 
 import numpy as np
 
 from ..contracts import Embedder, LexicalEmbedder, Progress
 from ..contracts.conformance import conforms
-from ..documents import text_hash
-from ..errors import Cancelled, EmbedderError, InputError
+from ..documents import Passage, embedding_text, text_hash
+from ..errors import Cancelled, EmbedderError, InputError, raised_as
 from ..scores import Floats, LexicalWeights
+from ..threads import in_thread
+from .background import UNRELATED, Background
 from .fingerprint import EmbedderFingerprint
 
 logger = logging.getLogger(__name__)
@@ -25,6 +27,9 @@ BATCH = 256
 
 REMEMBERED = 256
 """Queries whose lexical weights are kept between their embedding and their scoring."""
+
+SPARE = 1_000
+"""Texts whose lexical weights may always be kept beyond twice the passages of the corpus."""
 
 
 class CheckedEmbedder:
@@ -50,6 +55,7 @@ class CheckedEmbedder:
         self._query_lock = threading.Lock()
         self._fingerprint = expected
         self._verified = False
+        self._background: Background | None = None
 
     @classmethod
     def of(cls, embedder: Embedder | None) -> CheckedEmbedder | None:
@@ -68,6 +74,15 @@ class CheckedEmbedder:
             self._fingerprint = take_fingerprint(self.embedder)
             self._verified = True
         return self._fingerprint
+
+    @property
+    def background(self) -> Background:
+        """The model's cosines of unrelated texts, which are embedded when first asked for."""
+        if self._background is None:
+            texts = list(UNRELATED)
+            vectors = check_vectors(self.embedder.embed_passages(texts), len(texts), None, self.embedder.name)
+            self._background = Background.of(vectors)
+        return self._background
 
     @property
     def dimension(self) -> int:
@@ -132,10 +147,12 @@ class CheckedEmbedder:
 
     async def aembed_queries(self, texts: Sequence[str]) -> Floats:
         if self.lexical is not None:
-            return await asyncio.to_thread(self.embed_queries, texts)
+            return await in_thread(self.embed_queries, texts)
         if not self._verified:
-            await asyncio.to_thread(self.verify)
-        return check_vectors(await self.embedder.aembed_queries(texts), len(texts), self.dimension, self.embedder.name)
+            await in_thread(self.verify)
+        with _embedder_errors(self.embedder):
+            vectors = await self.embedder.aembed_queries(texts)
+        return check_vectors(vectors, len(texts), self.dimension, self.embedder.name)
 
     def check_query_vector(self, vector: Sequence[float] | Floats) -> Floats:
         """A query's vector that was made elsewhere, as `embed_queries` gives it: float32 [1, dimension], of unit length.
@@ -143,7 +160,11 @@ class CheckedEmbedder:
         Raises:
             InputError: For another dimension, NaN, infinity, or length zero.
         """
-        row = np.asarray(vector, dtype=np.float32)
+        try:
+            with np.errstate(over="ignore"):
+                row = np.asarray(vector, dtype=np.float32)
+        except (TypeError, ValueError, OverflowError):
+            row = np.zeros(0, np.float32)
         length = float(np.linalg.norm(row)) if row.ndim == 1 else 0.0
         if row.shape != (self.dimension,) or not np.isfinite(length) or length == 0:
             raise InputError(
@@ -188,10 +209,12 @@ class CheckedEmbedder:
         """Checked vectors, and the lexical weights of the same pass where the embedder has any."""
         weights: Sequence[LexicalWeights] = ()
         if conforms(self.embedder, LexicalEmbedder) and self.embedder.lexical is not None:
-            vectors, weights = self.embedder.embed_lexical(texts)
+            with _embedder_errors(self.embedder):
+                vectors, weights = self.embedder.embed_lexical(texts)
             check_lexical(weights, len(texts), self.embedder.name)
         else:
-            vectors = plain(texts)
+            with _embedder_errors(self.embedder):
+                vectors = plain(texts)
         return check_vectors(vectors, len(texts), self.dimension, self.embedder.name), weights
 
     def keep(self, vectors: Mapping[str, Floats], weights: Mapping[str, LexicalWeights] | None = None) -> None:
@@ -203,12 +226,25 @@ class CheckedEmbedder:
         """Drop the vectors that were kept, once the index has them."""
         self.vectors = {}
 
+    def forget_weights(self, passages: Sequence[Passage]) -> None:
+        """Drop the lexical weights of all texts but these passages', once those are too many."""
+        if len(self.weights) > 2 * len(passages) + SPARE:
+            living = {text_hash(text) for passage in passages for text in (passage.text, embedding_text(passage))}
+            self.weights = {key: weights for key, weights in self.weights.items() if key in living}
+
 
 def take_fingerprint(embedder: Embedder) -> EmbedderFingerprint:
     """The fingerprint of an embedder: the vector of the probe text."""
-    vectors = check_vectors(embedder.embed_passages([EmbedderFingerprint.PROBE]), 1, None, embedder.name)
+    with _embedder_errors(embedder):
+        answer = embedder.embed_passages([EmbedderFingerprint.PROBE])
+    vectors = check_vectors(answer, 1, None, embedder.name)
     probe = tuple(round(float(value), 5) for value in vectors[0])
     return EmbedderFingerprint(embedder.name, len(probe), probe)
+
+
+def _embedder_errors(embedder: Embedder) -> AbstractContextManager[None]:
+    """What an embedder raises comes out as EmbedderError, with its own exception as the cause."""
+    return raised_as(EmbedderError, f"{embedder.name} could not embed texts")
 
 
 def check_vectors(vectors: object, count: int, dimension: int | None, name: str) -> Floats:
@@ -219,7 +255,7 @@ def check_vectors(vectors: object, count: int, dimension: int | None, name: str)
     """
     try:
         array = np.asarray(vectors, dtype=np.float32)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise EmbedderError(
             f"{name} should return {count} vectors of one dimension; its answer is uneven: {error}"
         ) from error

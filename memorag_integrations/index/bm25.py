@@ -6,6 +6,7 @@ the passages of a segment to their present rows, or to -1 where they are deleted
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -24,21 +25,29 @@ B = 0.75
 MOST_SEGMENTS = 8
 """From so many segments on, all but the largest are merged. Every segment costs a look-up for each term of a query."""
 
+SPARE = 1_000
+"""Terms that a vocabulary may always keep beyond twice those that occur, so that small corpora are not renumbered often."""
+
 Row = NDArray[np.uint32]
 """Term numbers of one passage, in order, repeats kept."""
 
 
 class Vocabulary:
-    """Terms and their numbers. It only grows, and all states of a corpus share it.
+    """Terms and their numbers. It only grows, and states of a corpus share it.
+
+    So it comes to hold terms that no passage has any more. Once these are too many, the next state gets a vocabulary of
+    its own (`TermIndex.compacted`); the states before it keep this one.
 
     Args:
+        terms: Numbered from 0 on.
         tokenizer: What makes the terms, where that is the user's own.
     """
 
-    def __init__(self, tokenizer: Tokenizer | None = None) -> None:
+    def __init__(self, terms: Sequence[str] = (), tokenizer: Tokenizer | None = None) -> None:
         self.tokenizer = tokenizer
-        self._numbers: dict[str, int] = {}
-        self._terms: list[str] = []
+        self._terms = list(terms)
+        self._numbers = {term: number for number, term in enumerate(self._terms)}
+        self._lock = threading.Lock()  # copies of a corpus share it, and may change at the same time
 
     def __len__(self) -> int:
         return len(self._terms)
@@ -55,10 +64,12 @@ class Vocabulary:
     def number(self, terms: Sequence[str]) -> Row:
         """The numbers of these terms; a new term gets the next number."""
         numbers = self._numbers
-        for term in terms:
-            if term not in numbers:
-                self._terms.append(term)
-                numbers[term] = len(self._terms) - 1
+        if any(term not in numbers for term in terms):
+            with self._lock:
+                for term in terms:
+                    if term not in numbers:
+                        self._terms.append(term)
+                        numbers[term] = len(self._terms) - 1
         return np.array([numbers[term] for term in terms], dtype=np.uint32)
 
     def find(self, term: str) -> int | None:
@@ -101,6 +112,12 @@ class Segment:
             len(rows),
         )
 
+    def living_terms(self, row_of: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Numbers of the terms that occur in some passage that has a row, rising."""
+        if not len(self.terms):
+            return self.terms
+        return self.terms[np.logical_or.reduceat(row_of[self.passages] >= 0, self.starts[:-1])]
+
     def postings(self, number: int) -> slice:
         """Where the list of a term is in `passages` and `counts`; empty where the term does not occur."""
         at = int(np.searchsorted(self.terms, number))
@@ -110,10 +127,21 @@ class Segment:
 
 
 class TermIndex:
-    """One state: the terms of n passages and their BM25 weights (Robertson et al. 1994; idf as in Lucene)."""
+    """One state: the terms of n passages and their BM25 weights (Robertson et al. 1994; idf as in Lucene).
+
+    Args:
+        vocabulary: Numbers the terms.
+        rows: The terms of each passage.
+        segments: Inverted lists, and the row of each of their passages, or -1.
+        least: At least so many terms of the vocabulary occur in some passage; counted where None.
+    """
 
     def __init__(
-        self, vocabulary: Vocabulary, rows: Sequence[Row], segments: Sequence[tuple[Segment, NDArray[np.int32]]]
+        self,
+        vocabulary: Vocabulary,
+        rows: Sequence[Row],
+        segments: Sequence[tuple[Segment, NDArray[np.int32]]],
+        least: int | None = None,
     ) -> None:
         self.vocabulary = vocabulary
         self.rows = rows
@@ -121,6 +149,13 @@ class TermIndex:
         self._lengths = np.array([len(row) for row in rows], dtype=np.float64)
         mean = float(self._lengths.mean()) if len(rows) else 0.0
         self._norms = (K1 * (1 - B + B * self._lengths / max(mean, 1e-9))).astype(np.float32)
+        self.crowded = False
+        """Whether the vocabulary holds so many terms that no passage has that `compacted` is worth its cost."""
+        if least is None or len(vocabulary) > 2 * least + SPARE:
+            least = len(self._living_terms())
+            # well below the limit above, or a state close to it would be counted at every change
+            self.crowded = len(vocabulary) > (3 * least + SPARE) // 2
+        self._least = least
 
     @classmethod
     def over(cls, rows: Sequence[Row], vocabulary: Vocabulary) -> TermIndex:
@@ -148,7 +183,21 @@ class TermIndex:
         if not covered.all():
             rest = np.flatnonzero(~covered)
             segments.append((Segment.of([rows[row] for row in rest]), rest.astype(np.int32)))
-        return TermIndex(self.vocabulary, rows, segments)
+        removed = self._lengths.sum() - self._lengths[source[source >= 0]].sum()
+        return TermIndex(self.vocabulary, rows, segments, max(0, self._least - int(removed)))
+
+    def compacted(self) -> TermIndex:
+        """The same state with a vocabulary of the terms that occur. Their order and every score stay."""
+        living = self._living_terms()
+        new = np.zeros(int(living[-1]) + 1 if len(living) else 0, dtype=np.uint32)
+        new[living] = np.arange(len(living), dtype=np.uint32)
+        vocabulary = Vocabulary([self.vocabulary.term(int(number)) for number in living], self.vocabulary.tokenizer)
+        return TermIndex.over([new[row] for row in self.rows], vocabulary)
+
+    def _living_terms(self) -> NDArray[np.int64]:
+        """Numbers of the terms that occur in some passage of this state, rising."""
+        living = [segment.living_terms(row_of) for segment, row_of in self._segments]
+        return np.unique(np.concatenate([np.zeros(0, np.int64), *living]))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -161,6 +210,11 @@ class TermIndex:
     def idf(self, numbers: Sequence[int]) -> dict[int, float]:
         """Inverse document frequency of terms by number, as BM25 weighs them."""
         return {number: self._idf(self._frequency(number)) for number in numbers}
+
+    def passages_with(self, number: int) -> NDArray[np.intp]:
+        """Rows of the passages that hold the term with this number."""
+        lists = [self._live(number, *part)[0] for part in self._segments]
+        return np.concatenate([np.zeros(0, np.intp), *lists]).astype(np.intp)
 
     def score(self, numbers: Sequence[int], weights: Sequence[float] | None = None) -> Floats:
         """BM25 of every passage for some terms, float32 [n].
@@ -176,6 +230,11 @@ class TermIndex:
             for rows, counts in postings:
                 scores[rows] += idf * (counts / (counts + self._norms[rows]))
         return scores
+
+    def rows_of(self, number: int) -> NDArray[np.intp]:
+        """Passages that hold a term, rising."""
+        rows = [self._live(number, *pair)[0] for pair in self._segments]
+        return np.sort(np.concatenate(rows)).astype(np.intp) if rows else np.zeros(0, np.intp)
 
     def holding(self, numbers: Sequence[int]) -> NDArray[np.intp]:
         """Passages that hold every one of these terms, at least one, rising."""

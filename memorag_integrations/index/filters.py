@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+from collections.abc import AsyncIterable, Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from functools import partial
+from numbers import Number
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, MemoRAGError
 from ..text.metadata import plain_metadata
 
 Predicate = Callable[[Mapping[str, Any]], bool]
@@ -25,20 +29,81 @@ _Test = Callable[[Any, Any], bool]
 
 
 def filter_predicate(filters: Filters) -> Predicate:
-    """`filters` as a function of the metadata.
+    """`filters` as a function of the metadata. A caller's own function gets a copy of the metadata.
 
     Raises:
-        InputError: For an operator that is not in `OPERATORS`, an operand of the wrong type, or what is no filter.
+        InputError: For an operator that is not in `OPERATORS`, an operand of the wrong type, an async function, or what is
+            no filter. When it is called: where a caller's function raises, or answers with what is to be awaited or iterated.
     """
     if callable(filters):
-        return filters
+        return _checked(filters)
     if not isinstance(filters, Mapping):
         raise InputError(
             f"filters must be a mapping from metadata keys to values, or a function of the metadata that says yes or "
             f"no; found {type(filters).__name__}."
         )
-    tests = [_clause(key, value) for key, value in filters.items()]
+    try:
+        tests = [_clause(key, value) for key, value in filters.items()]
+    except RecursionError:
+        raise InputError("The filters are nested too deeply. Join conditions in one $and or $or.") from None
     return lambda metadata: all(test(metadata) for test in tests)
+
+
+def _checked(predicate: Predicate) -> Predicate:
+    """A caller's function, given a copy of the metadata; what it answers is checked."""
+    function: Any = predicate
+    while isinstance(function, partial):
+        function = function.func
+    if _answers_later(function) or _answers_later(getattr(function, "__call__", None)):  # noqa: B004
+        raise _not_yes_or_no(predicate, "an async or a generator function")
+
+    def accept(metadata: Mapping[str, Any]) -> bool:
+        try:
+            answer: Any = predicate(_copied(metadata))
+        except MemoRAGError:
+            raise
+        except Exception as error:
+            raise InputError(
+                f"The filter {_name(predicate)} raised {type(error).__name__}. A filter is called with the metadata of each "
+                f"passage, and some may lack a key: use metadata.get(…)."
+            ) from error
+        if inspect.isawaitable(answer) or isinstance(answer, AsyncIterable | Iterator):
+            if inspect.iscoroutine(answer):
+                answer.close()  # or Python warns that it was never awaited
+            raise _not_yes_or_no(predicate, f"{type(answer).__name__} as its answer")
+        try:
+            return bool(answer)
+        except Exception as error:  # an array of several numbers, say
+            raise _not_yes_or_no(predicate, f"{type(answer).__name__} as its answer") from error
+
+    return accept
+
+
+def _answers_later(function: Any) -> bool:
+    """Whether a call gives something to be awaited or iterated, which is true whatever comes of it."""
+    return (
+        inspect.iscoroutinefunction(function)
+        or inspect.isasyncgenfunction(function)
+        or inspect.isgeneratorfunction(function)
+    )
+
+
+def _not_yes_or_no(predicate: Predicate, found: str) -> InputError:
+    return InputError(
+        f"A filter must be a plain function of the metadata that says yes or no; found {found} in {_name(predicate)}. What "
+        f"must be waited for is asked before the query: pass its result, such as {{'id': {{'$in': […]}}}}."
+    )
+
+
+def _name(predicate: Predicate) -> str:
+    return str(getattr(predicate, "__qualname__", type(predicate).__name__))
+
+
+def _copied(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy that may be changed without harm."""
+    if all(value is None or isinstance(value, str | Number | date | time | timedelta) for value in metadata.values()):
+        return dict(metadata)
+    return deepcopy(dict(metadata))
 
 
 def _clause(key: str, value: Any) -> Predicate:
@@ -91,11 +156,10 @@ def _comparison(key: str, operator: str, operand: Any) -> Predicate:
             return absent
         try:
             return test(metadata[key], operand)
-        except TypeError:
+        except (ArithmeticError, RecursionError, TypeError, ValueError):
             raise InputError(
-                f"The filter operator {operator} cannot compare {key!r}: a passage holds {metadata[key]!r} "
-                f"({type(metadata[key]).__name__}), the filter {operand!r} ({type(operand).__name__}). Use values of one "
-                f"type."
+                f"The filter operator {operator} cannot compare {key!r}: a passage holds a value of type "
+                f"{type(metadata[key]).__name__}, the filter {operand!r} ({type(operand).__name__}). Use values of one type."
             ) from None
 
     return holds

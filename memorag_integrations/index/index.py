@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from ..scores import Candidates, Floats, Signals
 from ..text import terms as analysis
 from ..text.tokenizer import Tokenizer
+from .admitted import Admitted
 from .bm25 import Row, TermIndex, Vocabulary
 from .documents import IndexedDocument
 from .filters import Filters as Filters
@@ -27,6 +30,18 @@ PICK = 1_000
 """Above `EVERYTHING`, the candidates are all passages of the documents that hold the best so many of a signal."""
 
 
+def _renumbered(entries: Sequence[IndexedDocument], rows: Sequence[Row]) -> list[IndexedDocument]:
+    """The documents with these terms, one row a passage."""
+    ends = np.cumsum([len(entry.passages) for entry in entries]).tolist()
+    return [
+        replace(entry, terms=tuple(rows[end - len(entry.passages) : end]))
+        for entry, end in zip(entries, ends, strict=True)
+    ]
+
+
+_WORD = re.compile(r"[^\W\d_][\w'’-]*")  # "Baird", "AX-4410", "keeper's"
+
+
 class Index:
     """One state of the index: passages grouped by document, with terms and vectors. It never changes.
 
@@ -40,6 +55,7 @@ class Index:
         self, entries: Sequence[IndexedDocument], terms: TermIndex, vectors: VectorIndex | None = None
     ) -> None:
         self.entries = entries
+        self.by_id = {entry.document.id: entry for entry in entries}
         self.terms = terms
         self.vectors = vectors
         self.passages = [passage for entry in entries for passage in entry.passages]
@@ -58,11 +74,16 @@ class Index:
     def empty(cls, dense: bool, tokenizer: Tokenizer | None = None) -> Index:
         """An index over nothing, with vectors to come or without; its terms will be ours, or the tokenizer's."""
         return cls(
-            [], TermIndex.over([], Vocabulary(tokenizer)), VectorIndex(np.zeros((0, 0), np.float32)) if dense else None
+            [],
+            TermIndex.over([], Vocabulary(tokenizer=tokenizer)),
+            VectorIndex(np.zeros((0, 0), np.float32)) if dense else None,
         )
 
     def derive(self, entries: Sequence[IndexedDocument], vectors: Mapping[str, Floats]) -> Index:
         """The state over these documents. Those that this state holds are taken over.
+
+        Where its vocabulary holds too many terms that no passage has any more, the next state gets another one, and
+        `entries` that are numbered by it.
 
         Args:
             entries: The documents, in their order; the terms of new ones are numbered by this index's vocabulary.
@@ -85,6 +106,9 @@ class Index:
                 keys += entry.keys
         rows = np.array(source, dtype=np.intp)
         terms = self.terms.derive(rows, new_terms)
+        if terms.crowded:
+            terms = terms.compacted()
+            entries = _renumbered(entries, terms.rows)
         if self.vectors is None:
             return Index(entries, terms)
         return Index(entries, terms, self.vectors.derive(rows, [vectors[key] for key in keys]))
@@ -105,13 +129,39 @@ class Index:
     def __len__(self) -> int:
         return len(self.passages)
 
-    def signals(self, texts: Sequence[str], vectors: Floats | None, filters: Filters | None = None) -> list[Signals]:
+    def names(self, row: int) -> dict[int, str]:
+        """The names in a passage: words that it writes with a capital and never without, by the number of their term.
+
+        Args:
+            row: Of the passage.
+        """
+        language = self.entries[int(self._document[row])].language
+        words = dict.fromkeys(_WORD.findall(self.passages[row].text))
+        written_small = set(self._term_numbers(" ".join(word for word in words if not word[0].isupper()), language))
+        names: dict[int, str] = {}
+        for word in words:
+            if word[0].isupper():
+                for number in self._term_numbers(word, language):
+                    if number not in written_small:
+                        names.setdefault(number, word)
+        return names
+
+    def _term_numbers(self, text: str, language: str) -> list[int]:
+        """The numbers of a text's terms, those that the vocabulary has."""
+        numbers = (
+            self.terms.vocabulary.find(term) for term in analysis.terms(text, language, self.terms.vocabulary.tokenizer)
+        )
+        return [number for number in numbers if number is not None]
+
+    def signals(
+        self, texts: Sequence[str], vectors: Floats | None, filters: Filters | Admitted | None = None
+    ) -> list[Signals]:
         """The signals of each text, all over the same candidates: the passages that any of the texts picks.
 
         Args:
             texts: A query, or several texts that are searched for side by side.
             vectors: float32 [len(texts), dimension] from the same embedder, or None for BM25 alone.
-            filters: Which passages may compete.
+            filters: Which passages may compete, or what `admitted` said of them.
         """
         known = [self._known_terms(text) for text in texts]
         allowed = self._allowed(filters)
@@ -127,7 +177,7 @@ class Index:
         return self._signals(texts, known, vectors, self._candidates(self._pick([bm25], vectors, allowed)), bm25)
 
     def more_signals(
-        self, query: Signals, texts: Sequence[str], vectors: Floats | None, filters: Filters | None = None
+        self, query: Signals, texts: Sequence[str], vectors: Floats | None, filters: Filters | Admitted | None = None
     ) -> list[Signals]:
         """The signals of a query and of its clues, all over the same candidates: the query's, and what the clues pick.
 
@@ -137,7 +187,7 @@ class Index:
             query: The query's signals, of this index and with the same filters.
             texts: The clues, at least one.
             vectors: float32 [len(texts), dimension] from the same embedder, or None for BM25 alone.
-            filters: Which passages may compete.
+            filters: Which passages may compete, or what `admitted` said of them.
 
         Returns:
             The query's signals, then those of each clue. The query's are the object that was passed where its candidates
@@ -258,9 +308,23 @@ class Index:
         picked = np.flatnonzero(np.isin(self._document, self._document[np.concatenate(best)]))
         return picked if allowed is None else np.intersect1d(picked, allowed)
 
-    def _allowed(self, filters: Filters | None) -> NDArray[np.intp] | None:
+    def _allowed(self, filters: Filters | Admitted | None) -> NDArray[np.intp] | None:
         """Rows of the passages that may compete, rising; None for all."""
+        admitted = filters if isinstance(filters, Admitted) else self.admitted(filters)
+        return None if admitted is None else admitted.rows
+
+    def admitted(self, filters: Filters | None) -> Admitted | None:
+        """The passages that a filter admits; None for all. The filter is asked once for each metadata object.
+
+        Raises:
+            InputError: As `filter_predicate`.
+        """
         if filters is None:
             return None
         accept = filter_predicate(filters)
-        return np.flatnonzero(np.array([bool(accept(passage.metadata)) for passage in self.passages], dtype=bool))
+        verdicts: dict[int, bool] = {}  # passages that we cut share their document's metadata
+        for passage in self.passages:
+            if (key := id(passage.metadata)) not in verdicts:
+                verdicts[key] = bool(accept(passage.metadata))
+        mask = np.array([verdicts[id(passage.metadata)] for passage in self.passages], dtype=bool)
+        return None if mask.all() else Admitted.of(mask, self._document, self.passages)

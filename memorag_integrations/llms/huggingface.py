@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -16,6 +15,7 @@ from ..contracts import LLM, Config
 from ..documents import clean_text
 from ..encoders.pretrained import not_had
 from ..errors import InputError, LLMError, MemoryModelError, check_extra
+from ..threads import in_thread
 
 _CONTENT = "\ue000content\ue001"
 _NO_LIMIT = 10**9
@@ -106,7 +106,7 @@ class HuggingFaceLLM(LLM):
         """`complete` in a thread; cancelling the task stops the generation at its next token."""
         stop = threading.Event()
         try:
-            return await asyncio.to_thread(self._complete, prompt, max_tokens, stop)
+            return await in_thread(self._complete, prompt, max_tokens, stop)
         finally:
             stop.set()
 
@@ -157,10 +157,10 @@ class HuggingFaceLLM(LLM):
     async def astream(self, prompt: str, *, max_tokens: int | None = None) -> AsyncIterator[str]:
         pieces = self.stream(prompt, max_tokens=max_tokens)
         try:
-            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            while (piece := await in_thread(next, pieces, None)) is not None:
                 yield piece
         finally:
-            await asyncio.to_thread(pieces.close)  # type: ignore[attr-defined]
+            await in_thread(pieces.close)  # type: ignore[attr-defined]
 
     # ── loading ───────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -9,7 +9,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
@@ -19,6 +19,7 @@ from ..clues import Completion
 from ..contracts import LLM
 from ..contracts.conformance import conforms, missing_members
 from ..errors import InputError, LLMError, MemoRAGError
+from ..threads import DaemonPool
 from .gate import POLL, PromptGate, Ticket, check_cancel
 
 Chain = Sequence[str]
@@ -198,7 +199,7 @@ class _SideBySide:
         self.tickets: dict[Future[None], Ticket] = {}
         self.under_way: dict[Future[Completion], tuple[int, int]] = {}
         self.failed = threading.Event()
-        self.pool = ThreadPoolExecutor(min(gate.limit, len(chains)), thread_name_prefix="memorag-ask")
+        self.pool = DaemonPool(min(gate.limit, len(chains)), "memorag-ask")
 
     def run(self) -> None:
         try:
@@ -213,7 +214,7 @@ class _SideBySide:
         finally:
             for ticket in self.tickets.values():
                 ticket.release()
-            self.pool.shutdown(wait=False, cancel_futures=True)
+            self.pool.shutdown()
 
     def _draw_tickets(self) -> None:
         while len(self.tickets) < min(len(self.ready), self.gate.limit - len(self.under_way)):
@@ -261,11 +262,11 @@ def _waited(work: Callable[[], T], gate: PromptGate, slots: int, cancel: threadi
         with gate.held(slots):
             return work()
     ticket = gate.ticket(slots)
-    pool = ThreadPoolExecutor(1, thread_name_prefix="memorag-ask")
+    pool = DaemonPool(1, "memorag-ask")
     sent = False
     try:
         ticket.wait(cancel)
-        future = pool.submit(copy_context().run, _then_release, work, ticket, threading.Event())
+        future: Future[T] = pool.submit(copy_context().run, _then_release, work, ticket, threading.Event())
         sent = True
         while not wait([future], POLL).done:
             check_cancel(cancel)
@@ -273,7 +274,7 @@ def _waited(work: Callable[[], T], gate: PromptGate, slots: int, cancel: threadi
     finally:
         if not sent:
             ticket.release()
-        pool.shutdown(wait=False, cancel_futures=False)
+        pool.shutdown()
 
 
 def _one(llm: LLM, prompt: str, max_tokens: int | None) -> Completion:
@@ -283,7 +284,7 @@ def _one(llm: LLM, prompt: str, max_tokens: int | None) -> Completion:
 
 def _batch(llm: BatchLLM, prompts: Sequence[str], max_tokens: int | None) -> list[Completion]:
     with provider_errors(llm):
-        completions = llm.complete_batch(prompts, max_tokens=max_tokens)
+        completions = list(llm.complete_batch(prompts, max_tokens=max_tokens))
     if len(completions) != len(prompts):
         raise LLMError(f"{llm.name} was asked {len(prompts)} prompts in a batch and gave {len(completions)} answers.")
     return [_checked(llm, completion) for completion in completions]

@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..scores import Floats, Scores
 from ..text.sentences import sentences
 from .base import BaseMemory, BaseMemoryModel, check_not_cancelled
-from .files import broken, read_memory, write_memory
+from .files import UNREADABLE, broken, read_memory, write_memory
 
 _CHARACTERS_PER_TOKEN = 4
 
@@ -60,7 +60,7 @@ class ActivationMemoryModel(BaseMemoryModel):
         stored = read_memory(path, self.fingerprint, shard)
         try:
             return FormedActivationMemory(self, shard.content_hash, int(stored["characters"]))
-        except (KeyError, TypeError, ValueError) as error:
+        except UNREADABLE as error:
             raise broken(path, error) from error
 
 
@@ -71,6 +71,7 @@ class FormedActivationMemory(BaseMemory):
     model: ActivationMemoryModel
     content: str
     characters: int
+    reads_text = False
 
     @property
     def token_count(self) -> int:

@@ -94,6 +94,23 @@ class BaseMemoryModel(MemoryModel):
 class BaseMemory(Memory):
     """A memory over one shard, and capabilities with their defaults."""
 
+    reads_text: bool = True
+    """Whether it knows more of its text than `scores` tell it. A memory that does not is asked under every filter, for
+    scores hold admitted passages alone."""
+
+    def restricted(self, shard: Shard) -> Memory | None:
+        """A memory over a part of this one's text, made when a query comes: without a call to a model.
+
+        It is asked where a filter excludes some of this memory's text. The default is None: then this memory is not asked.
+
+        Args:
+            shard: The admitted part: documents that are admitted as a whole, and excerpts of the others.
+
+        Returns:
+            A memory that knows nothing but `shard`, and places its clues there. It is asked, and never saved.
+        """
+        return None
+
     def recall_key(self, query: str, scores: Scores | None) -> Hashable | None:
         """What a recall depends on besides the query: a recall is kept, and given again where this is the same.
 

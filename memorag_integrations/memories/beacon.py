@@ -21,6 +21,7 @@ from ..decoding import storage
 from ..decoding.branches import Entries
 from ..documents import Shard
 from ..errors import Cancelled, MemoryModelError
+from .files import UNREADABLE
 from .kv_memory import KVMemory, TextPart
 from .kv_model import KVMemoryModel
 
@@ -245,6 +246,6 @@ def _read_layout(path: Path, manifest: Mapping[str, Any], entries: Entries) -> L
         shapes = {tuple(tensor.shape) for pair in entries for tensor in pair}
         if len(shapes) != 1 or next(iter(shapes))[2] != layout.entries:
             raise ValueError(f"expected {layout.entries} entries in every layer, found shapes {shapes}")
-    except (KeyError, ValueError, TypeError) as error:
+    except UNREADABLE as error:
         raise MemoryModelError(f"The memory at {path} cannot be read ({error}). Memorize the text again.") from error
     return layout

@@ -9,6 +9,9 @@ from typing import Any
 from ..documents import Shard
 from ..errors import MemoryModelError
 
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What comes of content that is not as we write it: other types, missing keys, Infinity as a place, lists without end."""
+
 
 def write_memory(path: Path, fingerprint: str, content_hash: str, content: dict[str, Any]) -> None:
     """Make the folder `path` and put `content` into it, with the model's fingerprint and the hash of the text."""
@@ -26,7 +29,7 @@ def read_memory(path: Path, fingerprint: str, shard: Shard) -> dict[str, Any]:
     try:
         stored = json.loads((path / "memory.json").read_text("utf-8"))
         model, content = stored["fingerprint"], stored["content"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise broken(path, error) from error
     if model != fingerprint or content != shard.content_hash:
         raise MemoryModelError(

@@ -23,7 +23,7 @@ from ..prompts import prompts_for
 from ..prompts.languages import detect, reply_sentence
 from ..text.chunking import Range, content_chunks, fit_to_tokens
 from ..text.grounding import Grounder
-from .files import broken, read_memory, write_memory
+from .files import UNREADABLE, broken, read_memory, write_memory
 from .gist_cache import GistCache
 from .prompt_memory import PromptMemory, PromptMemoryModel, check_counts
 
@@ -154,7 +154,7 @@ class GistMemory(PromptMemoryModel):
             lost = int(stored["lost"])
             if not levels or not all(levels) or any(not 0 <= g.start < g.end <= len(shard.text) for g in levels[0]):
                 raise ValueError("gists outside the text")
-        except (KeyError, TypeError, ValueError) as error:
+        except UNREADABLE as error:
             raise broken(path, error) from error
         return FormedGistMemory.over(self, shard, levels, lost)
 

@@ -17,6 +17,7 @@ from ..errors import MemoryModelError
 from ..llms.scheduling import ask
 from ..prompts import fence
 from ..replies.clue_parsing import parse_text
+from .files import UNREADABLE
 from .prompt_memory import PromptMemoryModel
 
 _CHARACTERS_PER_WORD = 6
@@ -99,7 +100,7 @@ def _stored(file: Path) -> str | None:
     """The gist in a file; None where there is none, or none that can be read: it is asked for anew."""
     try:
         gist = json.loads(file.read_text("utf-8"))["gist"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, *UNREADABLE):
         return None
     return gist if isinstance(gist, str) and gist.strip() else None
 

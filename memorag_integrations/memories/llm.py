@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from ..contracts import Progress
-from ..documents import Shard, text_hash
+from ..documents import Shard, clean_text, text_hash
 from ..errors import InputError
 from ..text.chunking import fit_to_tokens
-from .files import broken, read_memory, write_memory
+from .files import UNREADABLE, broken, read_memory, write_memory
 from .prompt_memory import PromptMemory, PromptMemoryModel
 
 
@@ -64,6 +64,10 @@ class LLMMemory(PromptMemoryModel):
                 f"The text has {tokens} tokens, and {self.llm.name} holds {self.room} beside instructions and "
                 f'reply. Pass overflow="split" to ask its parts side by side, use GistMemory, or a larger window.'
             )
+        return self.over(shard, text, tokens)
+
+    def over(self, shard: Shard, text: str, tokens: int) -> FormedLLMMemory:
+        """The memory over a text of so many tokens, in parts that fit the window."""
         parts = tuple(fit_to_tokens(text, self.count, self.room))
         return FormedLLMMemory(model=self, shard=shard, token_count=tokens, parts=parts)
 
@@ -74,13 +78,21 @@ class LLMMemory(PromptMemoryModel):
             tokens = int(stored["tokens"])
             if not parts or any(not 0 <= a < b <= len(shard.text) for a, b in parts):
                 raise ValueError(f"parts outside the text: {str(parts)[:80]}")
-        except (KeyError, TypeError, ValueError) as error:
+        except UNREADABLE as error:
             raise broken(path, error) from error
         return FormedLLMMemory(model=self, shard=shard, token_count=tokens, parts=parts)
 
 
+@dataclass(frozen=True, kw_only=True)
 class FormedLLMMemory(PromptMemory):
     """One shard's text, in parts that fit the model's window."""
+
+    model: LLMMemory
+
+    def restricted(self, shard: Shard) -> FormedLLMMemory:
+        """Over the part that a filter admits: the language model is sent that part, the same bytes at each query."""
+        text = clean_text(shard.text)
+        return self.model.over(shard, text, self.model.count(text))
 
     def save(self, path: Path) -> None:
         write_memory(

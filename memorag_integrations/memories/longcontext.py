@@ -26,6 +26,7 @@ from ..decoding.quantised import QuantisedEntries, check_cache_dtype
 from ..documents import Shard
 from ..errors import Cancelled, InputError, MemoryModelError
 from ..text.chunking import Range, fit_to_tokens
+from .files import UNREADABLE
 from .kv_memory import KEY_POINTS, KVMemory, TextPart
 from .kv_model import KVMemoryModel
 
@@ -231,7 +232,7 @@ class LongContextMemory(KVMemoryModel):
         try:
             parts = tuple(TextPart((int(a), int(b)), int(tokens)) for a, b, tokens in manifest["layout"]["parts"])
             self._check_entries(parts, entries)
-        except (KeyError, TypeError, ValueError) as error:
+        except UNREADABLE as error:
             raise MemoryModelError(
                 f"The memory at {path} cannot be read ({error}). Memorize the text again."
             ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -13,7 +12,7 @@ from .. import registry
 from ..clues import Completion, Recall, Usage, UsageMeter, merge_recalls
 from ..contracts import LLM, Config
 from ..documents import Shard, clean_text
-from ..drivers import in_worker
+from ..drivers import in_builder, in_worker
 from ..errors import InputError
 from ..llms.gate import PromptGate
 from ..llms.scheduling import aask, ask, check_llm, no_llm
@@ -202,7 +201,8 @@ class PromptMemory(BaseMemory):
         model = self.model
         chains = await in_worker(self.chains, check_queries(queries))
         answers = await aask(model.llm, chains, max_tokens=model.reply_tokens, gate=model.gate, cancel=cancel)
-        await asyncio.to_thread(self.prepare)
+        if not self.grounder.built:
+            await in_builder(self.prepare)
         return await in_worker(self._recalls, queries, chains, answers)
 
     def prepare(self) -> None:

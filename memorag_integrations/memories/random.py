@@ -72,6 +72,9 @@ class FormedRandomMemory(BaseMemory):
     def recall_key(self, query: str, scores: Scores | None) -> Hashable:
         return self.model.clues, self.model.seed
 
+    def restricted(self, shard: Shard) -> FormedRandomMemory:
+        return FormedRandomMemory(self.model, shard)
+
     def save(self, path: Path) -> None:
         write_memory(path, self.model.fingerprint, self.shard.content_hash, {})
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..clues import Completion, Recall, Usage
-from ..contracts import LLM, Config, JoiningModel, Memory, MemoryModel, Progress
+from ..contracts import LLM, Config, Memory, MemoryModel, Progress, RestrictingModel
 from ..documents import Shard
-from ..errors import InputError, MemoryModelError
+from ..drivers import in_worker
+from ..errors import InputError, MemoryModelError, raised_as
 from ..llms.gate import PromptGate
 from ..scores import Scores
 from .base import (
+    BaseMemory,
     BaseMemoryModel,
     check_memory,
     check_memory_model,
@@ -26,6 +29,9 @@ from .base import (
 
 _MOST_JOINED = 32
 """Groups of memories that were asked together, and are kept for the next time."""
+
+_MOST_RESTRICTED = 32
+"""Memories over a part of a shard's text, which a filter admitted, that are kept for the next time."""
 
 
 def cached(model: object) -> CachedMemoryModel:
@@ -48,7 +54,7 @@ def uncached(memory: Memory) -> Memory:
 
 
 @dataclass(frozen=True)
-class CachedMemoryModel(JoiningModel):
+class CachedMemoryModel(RestrictingModel):
     """A memory model whose memories answer a repeated query from what they said before, at no cost.
 
     A recall is kept under its query and what the memory says that it depends on besides (`BaseMemory.recall_key`). Only
@@ -66,6 +72,9 @@ class CachedMemoryModel(JoiningModel):
     model: MemoryModel
     most: int = 1000
     _joined: OrderedDict[tuple[int, ...], tuple[Sequence[Memory], CachedMemory]] = field(
+        default_factory=OrderedDict, init=False, repr=False, compare=False
+    )
+    _restricted: OrderedDict[Hashable, tuple[Memory, CachedMemory]] = field(
         default_factory=OrderedDict, init=False, repr=False, compare=False
     )
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
@@ -91,7 +100,8 @@ class CachedMemoryModel(JoiningModel):
         return self.model.capacity
 
     def count_tokens(self, text: str) -> int:
-        return self.model.count_tokens(text)
+        with raised_as(MemoryModelError, f"{type(self.model).__name__} could not count the tokens of a text"):
+            return self.model.count_tokens(text)
 
     def form(
         self, shard: Shard, *, progress: Progress | None = None, cancel: threading.Event | None = None
@@ -101,12 +111,15 @@ class CachedMemoryModel(JoiningModel):
         Raises:
             MemoryModelError: Where the model formed something that is no memory; the message names all that it lacks.
         """
-        memory = self.model.form(shard, progress=progress, cancel=cancel)
+        with raised_as(MemoryModelError, f"{type(self.model).__name__} could not form a memory"):
+            memory = self.model.form(shard, progress=progress, cancel=cancel)
         return CachedMemory(check_memory(memory, self.model, "form"), self.most)
 
     def load(self, path: Path, shard: Shard) -> CachedMemory:
         """See `MemoryModel.load`, and `form`."""
-        return CachedMemory(check_memory(self.model.load(path, shard), self.model, "load"), self.most)
+        with raised_as(MemoryModelError, f"{type(self.model).__name__} could not load a memory"):
+            memory = self.model.load(path, shard)
+        return CachedMemory(check_memory(memory, self.model, "load"), self.most)
 
     # ── capabilities: see `BaseMemoryModel` ───────────────────────────────────────────────────────────────────────
 
@@ -156,6 +169,40 @@ class CachedMemoryModel(JoiningModel):
                 self._joined.popitem(last=False)
             return self._joined[key][1]
 
+    def reads_text(self, memory: Memory) -> bool:
+        return bool(declared(uncached(memory), "reads_text", BaseMemory.reads_text))
+
+    def can_restrict(self, memory: Memory) -> bool:
+        own = getattr(type(uncached(memory)), "restricted", None)
+        return own is not None and own is not BaseMemory.restricted
+
+    def restricted(self, memory: Memory, shard: Shard) -> CachedMemory | None:
+        """The same part of a memory's text is restricted to once, so that what was said over it is kept as well.
+
+        Raises:
+            MemoryModelError: Where the memory's own method gives something that is no memory.
+        """
+        whole = uncached(memory)
+        if not shard.text.strip():
+            return None
+        key = id(whole), shard.content_hash, tuple(document.id for document in shard.documents)
+        with self._lock:
+            if key in self._restricted:
+                self._restricted.move_to_end(key)
+                return self._restricted[key][1]
+        own = declared(whole, "restricted", None)
+        part = None if own is None else own(shard)
+        if part is None:
+            return None
+        made = CachedMemory(check_memory(part, self.model, "restricted"), self.most)
+        with self._lock:
+            _, kept = self._restricted.setdefault(
+                key, (whole, made)
+            )  # the whole is held, or its id were given to others
+            while len(self._restricted) > _MOST_RESTRICTED:
+                self._restricted.popitem(last=False)
+            return kept
+
 
 _Key = tuple[str, Hashable]
 """A query, and what its recall depends on besides."""
@@ -189,16 +236,18 @@ class CachedMemory(Memory):
     ) -> list[Recall]:
         lookup = self._look_up(queries, scores)
         if lookup.rows:
-            asked = self.memory.recall(lookup.queries, scores=lookup.scores, cancel=cancel)
+            with self._errors():
+                asked = self.memory.recall(lookup.queries, scores=lookup.scores, cancel=cancel)
             self._keep(lookup, asked)
         return lookup.recalls()
 
     async def arecall(
         self, queries: Sequence[str], *, scores: Sequence[Scores], cancel: threading.Event | None = None
     ) -> list[Recall]:
-        lookup = self._look_up(queries, scores)
+        lookup = await in_worker(self._look_up, queries, scores)
         if lookup.rows:
-            asked = await self.memory.arecall(lookup.queries, scores=lookup.scores, cancel=cancel)
+            with self._errors():
+                asked = await self.memory.arecall(lookup.queries, scores=lookup.scores, cancel=cancel)
             self._keep(lookup, asked)
         return lookup.recalls()
 
@@ -223,8 +272,13 @@ class CachedMemory(Memory):
         own = declared(self.memory, "summarize", None)
         if own is None:
             raise no_key_points(self.memory)
-        completion: Completion = own(cancel=cancel)
+        with self._errors():
+            completion: Completion = own(cancel=cancel)
         return completion
+
+    def _errors(self) -> AbstractContextManager[None]:
+        """What a memory raises comes out as MemoryModelError, with its own exception as the cause."""
+        return raised_as(MemoryModelError, f"{type(self.memory).__name__} could not be asked")
 
     def _look_up(self, queries: Sequence[str], scores: Sequence[Scores]) -> _Lookup:
         """What is kept of these queries. Keys are made before the memory is asked, so a recall that is under way when

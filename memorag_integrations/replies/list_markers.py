@@ -88,13 +88,13 @@ def strong_marker(line: str, last: int = 0) -> tuple[int, str] | None:
 
 def weak_markers(lines: Sequence[Line]) -> dict[int, str]:
     """Lines that begin with a letter, a Roman or a Chinese numeral as a marker, where these count up from the first."""
-    found = [
+    marked_lines = [
         (i, match.group(1).casefold(), line.strip()[match.end() :])
         for i, (line, named) in enumerate(lines)
         if not named and strong_marker(line) is None and (match := _LETTER.match(line.strip(INVISIBLE)))
     ]
     ranks: dict[int, list[tuple[int, int, str]]] = {}
-    for i, token, rest in found:
+    for i, token, rest in marked_lines:
         for number, rank in _ranks().get(token, ()):
             ranks.setdefault(number, []).append((i, rank, rest))
     for _, marked in sorted(ranks.items()):

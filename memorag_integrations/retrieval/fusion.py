@@ -1,10 +1,15 @@
 """Fusion: BM25, dense and clue scores become one ranking. Pure functions; nothing here calls a model or an index.
 
-    h = 0.6 z(dense) + 0.4 z(BM25)          local score: what a passage says by itself
+    h = u z(dense) + (1 - u) z(BM25)        local score: what a passage says by itself; u = 0.6 + 0.5 (0.9 - share of the
+                                            query's terms that the corpus has)
     x = exp(0.25 h)                         sharpened: one clear hit outweighs several half-hits
     around = z(K x)                         neighbourhood score: K averages along a document, weighted by distance
-    region = 0.9 around + 0.25 (the document's best `around`, less the mean of these over all passages)
+    region = 0.9 around + 0.2 (the document's best `around`, less the mean of these over all passages)
     score = max(z(x), region)               a passage ranks high by itself or by its neighbourhood
+    score = score + 2 gain                  gain: of passages that share rare names with the best hits (`bridges`)
+
+A question that asks for one thing (`breadth`) gets three quarters of K's reach and of the weight of `around`; a broad one
+is read on from each hit (`reading_on`).
 
 z standardizes to zero mean and unit deviation over the candidates. A clue has local scores of its own, h_clue. They are
 combined with the query's before the spreading, by a soft maximum: a clue adds places, and cannot lower those of the query.
@@ -27,11 +32,15 @@ from numpy.typing import NDArray
 from ..clues import Grounding
 from ..errors import InputError
 from ..scores import Candidates, Floats, Scores, Signals
+from .breadth import asks_broadly
 
 Doubles = NDArray[np.float64]
 
 _REACH = 4.0
 """Kernel: passages farther apart than this many deviations do not affect each other."""
+
+_MOST_KERNELS = 4
+"""Kernels of different reach that are kept for the same candidates: broad questions and others alternate."""
 
 _MOST_NEIGHBOURS = 200
 """Kernel: most passages on either side. Passages of ordinary length have a dozen within reach."""
@@ -54,31 +63,44 @@ AGREEMENT = 0.6
 UNGROUNDED = 0.3
 """Grounding assumed for a clue that need not occur in the text: a surrogate question."""
 
+_USUALLY_KNOWN = 0.9
+"""Share of a query's terms that a corpus usually has; with it the dense score has its weight as set."""
+
 _LEAST_NEAREST = 0.05
 """Least cosine that is assumed for the query's nearest passage."""
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """How signals become a ranking. The defaults were chosen on QMSum's training meetings and on needle questions.
+    """How signals become a ranking. The defaults were chosen on questions about meetings, contracts, papers, stories.
 
     Args:
         dense_weight: Share of the dense score in a passage's local score; the rest is BM25's. Without an embedder BM25
             has all of it.
+        unknown_terms: By how much that share grows with the share of the query's terms that the corpus does not have,
+            which BM25 cannot look for. 0 keeps the share as it is, and so does a dense_weight of 0 or 1.
         sharpness: Exponent by which clear hits outweigh half-hits before they spread.
         forward, backward: How far a hit spreads along its document, after it and before it: deviations of a Gaussian, in
             median passage lengths. What follows a mention belongs to it more often than what precedes it.
         region_weight: Weight of the neighbourhood's score against the passage's own.
         document_weight: Weight of the best neighbourhood score of a document in the scores of all its passages. The mean
             over the candidates is subtracted, so the term is zero for one document and grows with their number.
+        focus: Factor on forward, backward and region_weight for a question that asks for one thing, not for a discussion
+            or an opinion.
+        reading_on: What the passage after a hit gains in the ranking for a question that does, in deviations.
+        bridge_weight: Weight of rare names that a passage shares with the best hits of other documents.
     """
 
     dense_weight: float = 0.6
+    unknown_terms: float = 0.5
     sharpness: float = 0.25
     forward: float = 2.0
     backward: float = 1.25
     region_weight: float = 0.9
-    document_weight: float = 0.25
+    document_weight: float = 0.2
+    focus: float = 0.75
+    reading_on: float = 0.8
+    bridge_weight: float = 2.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -87,6 +109,24 @@ class Fusion:
                 raise InputError(f"Fusion's {field.name} must be a number from 0 to 100, found {value!r}.")
         if self.dense_weight > 1:
             raise InputError(f"dense_weight is a share, from 0 to 1; found {self.dense_weight!r}.")
+
+    def for_question(self, question: str) -> Fusion:
+        """The settings for this question: with all of the reach and reading on if it is broad, else with neither."""
+        if asks_broadly(question):
+            return self
+        return replace(
+            self,
+            forward=self.forward * self.focus,
+            backward=self.backward * self.focus,
+            region_weight=self.region_weight * self.focus,
+            reading_on=0.0,
+            focus=1.0,
+        )
+
+    def dense_share(self, known_terms: float) -> float:
+        """Share of the dense score where the corpus has this share of the query's terms."""
+        shift = self.unknown_terms * (_USUALLY_KNOWN - known_terms)
+        return min(max(self.dense_weight + shift * self.dense_weight * (1 - self.dense_weight) / 0.24, 0.0), 1.0)
 
 
 @dataclass(frozen=True)
@@ -135,9 +175,8 @@ class WeightedClue:
 
 def activate(signals: Signals, fusion: Fusion) -> Scores:
     """The local score and the neighbourhood score of each candidate."""
-    local = standardize(signals.bm25)
-    if signals.dense is not None:
-        local = standardize((1 - fusion.dense_weight) * local + fusion.dense_weight * standardize(signals.dense))
+    local = mix(signals, fusion.dense_share(signals.known_terms))
+    fusion = fusion.for_question(signals.text)
     return Scores(
         text=signals.text,
         candidates=signals.candidates,
@@ -150,6 +189,14 @@ def activate(signals: Signals, fusion: Fusion) -> Scores:
         local=local.astype(np.float32),
         activation=region(local, signals.candidates, fusion).astype(np.float32),
     )
+
+
+def mix(signals: Signals, dense_share: float) -> Doubles:
+    """The local score: both signals as z-scores, the dense one with this share; BM25 alone without an embedder."""
+    bm25 = standardize(signals.bm25)
+    if signals.dense is None:
+        return bm25
+    return standardize((1 - dense_share) * bm25 + dense_share * standardize(signals.dense))
 
 
 def rank(query: Scores, clues: Sequence[WeightedClue], fusion: Fusion) -> Floats:
@@ -169,7 +216,7 @@ def rank(query: Scores, clues: Sequence[WeightedClue], fusion: Fusion) -> Floats
             for scores in (clue.scores, *clue.sentences)
         ]
         local = combine_clues(local, around, clue_scores)
-        around = region(local, query.candidates, fusion)
+        around = region(local, query.candidates, fusion.for_question(query.text))
     return np.maximum(standardize(sharpen(local, fusion)), around).astype(np.float32)
 
 
@@ -219,7 +266,8 @@ def combine_clues(local: Doubles, around: Doubles, clues: Sequence[tuple[Doubles
 def clue_weights(query: Scores, clues: Sequence[Scores], groundings: Sequence[float]) -> list[float]:
     """The weight of each clue, in (0, 1), beside the query's 1. See `ClueWeighting`.
 
-    To weigh clues by one more signal, give `ClueWeighting` a slope for it, and this function its values.
+    To weigh clues by one more signal, give `ClueWeighting` a slope for it, and this function its values; then
+    `benchmarks/fit_clues.py` must compute it, too.
 
     Args:
         query: The query's scores.
@@ -299,20 +347,24 @@ class Kernel:
         return out
 
 
-_kernels: WeakKeyDictionary[Candidates, tuple[Fusion, Kernel]] = WeakKeyDictionary()
+_kernels: WeakKeyDictionary[Candidates, dict[tuple[float, float], Kernel]] = WeakKeyDictionary()
 _kernels_lock = threading.Lock()
 
 
 def kernel(candidates: Candidates, fusion: Fusion) -> Kernel:
     """The kernel over these candidates. It does not depend on the query, so it is cached as long as they live."""
+    reach = (fusion.forward, fusion.backward)
     with _kernels_lock:
-        cached = _kernels.get(candidates)
-    if cached is not None and cached[0] == fusion:
-        return cached[1]
+        cached = _kernels.setdefault(candidates, {}).get(reach)
+    if cached is not None:
+        return cached
     unit = candidates.median_length
     built = build_kernel(candidates.document, candidates.centre, fusion.forward * unit, fusion.backward * unit)
     with _kernels_lock:
-        _kernels[candidates] = (fusion, built)
+        known = _kernels.setdefault(candidates, {})
+        if len(known) >= _MOST_KERNELS:
+            known.clear()
+        known[reach] = built
     return built
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -24,13 +24,25 @@ def check_texts(texts: Sequence[str]) -> list[str]:
     Raises:
         InputError: Where none is left, or one is no text.
     """
-    every = [texts] if isinstance(texts, str) else list(texts)
-    if any(not isinstance(text, str) for text in every):
-        raise InputError(f"Expected texts, found {[type(text).__name__ for text in every][:5]}.")
+    every = check_each_text([texts] if isinstance(texts, str) else texts)
     unique = list(dict.fromkeys(clean_text(text.strip()) for text in every if text.strip()))
     if not unique:
         raise InputError("There is nothing to retrieve for: pass at least one text that is not blank.")
     return unique
+
+
+def check_each_text(texts: object) -> list[str]:
+    """A list of these texts.
+
+    Raises:
+        InputError: For anything else than several texts.
+    """
+    if isinstance(texts, str) or not isinstance(texts, Iterable):
+        raise InputError(f"Expected a list of texts, found {type(texts).__name__}.")
+    every = list(texts)
+    if any(not isinstance(text, str) for text in every):
+        raise InputError(f"Expected texts, found {[type(text).__name__ for text in every][:5]}.")
+    return every
 
 
 def check_each_mode(mode: str, dense: bool) -> None:

@@ -16,6 +16,9 @@ from ..scores import Floats, Scores
 NOTED_RANK = 50
 """A signal is named as having found a passage where it ranks it this high among all candidates."""
 
+MOST_NAMES = 3
+"""Names that are given as the reason for a passage."""
+
 
 class Provenance:
     """Ranks of every candidate by every signal, of the query and of each clue that was searched with.
@@ -27,6 +30,8 @@ class Provenance:
         recall: What the memory answered. A clue with a grounding counts as a reason for the passages at that place.
         signals: Those that took part in the ranking.
         query_name: What the query is called in `FoundBy.by`.
+        bridges: By row, the rare names that a passage shares with the best hits, the rarest first; the passage that
+            gained most stands first.
     """
 
     def __init__(
@@ -37,7 +42,9 @@ class Provenance:
         recall: Recall | None = None,
         signals: Sequence[Signal] = ("bm25", "dense", "neighbourhood"),
         query_name: str = "query",
+        bridges: Mapping[int, Sequence[str]] | None = None,
     ) -> None:
+        self._bridges = {row: (rank, names) for rank, (row, names) in enumerate((bridges or {}).items(), 1)}
         self.candidates = query.candidates
         self._query = query
         self._reranked: dict[int, FoundBy] = {}
@@ -63,6 +70,16 @@ class Provenance:
     @property
     def query(self) -> str:
         return self._query.text
+
+    @property
+    def fused_before(self) -> Floats | None:
+        """The fused scores before a reranker read the best passages, [n]; None where none did."""
+        return self._fused_before
+
+    @property
+    def signals(self) -> Scores:
+        """The query's scores."""
+        return self._query
 
     @property
     def weights(self) -> Mapping[str, float]:
@@ -108,6 +125,9 @@ class Provenance:
                 and passage.start < grounding.end
             ):
                 found_by.append(FoundBy(clue.text, "memory", rank, clue.weight if clue.weight is not None else 1.0))
+        if row in self._bridges:
+            rank, names = self._bridges[row]
+            found_by += [FoundBy(name, "bridge", rank) for name in names[:MOST_NAMES]]
         if row in self._reranked:
             found_by.append(self._reranked[row])
         return tuple(sorted(found_by, key=lambda one: one.rank))

@@ -46,6 +46,8 @@ class Query:
         object.__setattr__(self, "text", check_query(self.text))
         if self.mode not in get_args(Mode):
             raise InputError(f"mode must be one of {', '.join(get_args(Mode))}; found {self.mode!r}.")
+        if self.recall is not None and not isinstance(self.recall, Recall):
+            raise InputError(f"recall must be what recall(query) gives, found {type(self.recall).__name__}.")
         if self.recall is not None and self.mode not in GUIDED:
             raise InputError(f'mode "{self.mode}" takes no clues. Leave recall out, or use one of {", ".join(GUIDED)}.')
 
@@ -60,10 +62,12 @@ def question(
     cutoff: float = 0.0,
     merge: bool = False,
     recall: Recall | None = None,
+    vector: Sequence[float] | None = None,
+    default_k: int = 5,
 ) -> tuple[Query, Selection, bool]:
-    """The arguments of `retrieve`, for an answer."""
-    k = ANSWER_K if k is None and budget is None else k
-    return Query(query, mode, filters, recall), Selection.of(k, budget, cutoff), merge
+    """The arguments of `retrieve`; `default_k` pieces where neither k nor budget is given."""
+    k = default_k if k is None and budget is None else k
+    return Query(query, mode, filters, recall, vector), Selection.of(k, budget, cutoff), merge
 
 
 def check_query(query: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..contracts import Reranker
 from ..encoders.rerankers import resolve_reranker
-from ..errors import InputError, RerankerError
+from ..errors import InputError, RerankerError, raised_as
 from ..scores import Floats
 from .provenance import Ranking
 
@@ -43,6 +44,11 @@ class Reranking:
         return given if given is None or isinstance(given, Reranking) else cls(given)
 
 
+def reranker_errors(reranker: Reranker) -> AbstractContextManager[None]:
+    """What a reranker raises comes out as RerankerError, with its own exception as the cause."""
+    return raised_as(RerankerError, f"{type(reranker).__name__} could not score the passages")
+
+
 def check_scores(scores: object, count: int, name: str) -> Floats:
     """`scores` as float32 [count].
 
@@ -51,7 +57,7 @@ def check_scores(scores: object, count: int, name: str) -> Floats:
     """
     try:
         found = np.asarray(scores, dtype=np.float32)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise RerankerError(f"{name} should return {count} numbers, one for each passage: {error}") from error
     if found.shape != (count,):
         raise RerankerError(

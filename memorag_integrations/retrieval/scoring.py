@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..encoders.checked import CheckedEmbedder
+from ..index.admitted import Admitted
 from ..index.index import Filters, Index
 from ..index.learned_sparse import add_lexical_scores
 from ..scores import Floats, Scores, Signals
@@ -25,7 +26,7 @@ class Scorer:
     fusion: Fusion
 
     def score(
-        self, index: Index, texts: Sequence[str], vectors: Floats | None, filters: Filters | None = None
+        self, index: Index, texts: Sequence[str], vectors: Floats | None, filters: Filters | Admitted | None = None
     ) -> list[Scores]:
         """The scores of each text, all over the same candidates: the passages that any of the texts picks.
 
@@ -33,7 +34,7 @@ class Scorer:
             index: The index.
             texts: A query, or several texts that are searched for side by side.
             vectors: float32 [len(texts), dimension], or None for BM25 alone.
-            filters: Which passages may compete.
+            filters: Which passages may compete, or what the index said of them (`Index.admitted`).
         """
         return self._activate(index.signals(texts, vectors, filters))
 
@@ -43,7 +44,7 @@ class Scorer:
         query: Scores,
         texts: Sequence[str],
         vectors: Floats | None,
-        filters: Filters | None = None,
+        filters: Filters | Admitted | None = None,
     ) -> list[Scores]:
         """The scores of a query, then those of each clue, over the candidates of the query and of the clues.
 
@@ -55,7 +56,7 @@ class Scorer:
             query: The query's scores, of `score` with the same index and filters.
             texts: The clues' texts.
             vectors: float32 [len(texts), dimension], or None for BM25 alone.
-            filters: Which passages may compete.
+            filters: Which passages may compete, or what the index said of them (`Index.admitted`).
         """
         if not texts:
             return [query]

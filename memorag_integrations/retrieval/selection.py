@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import numpy as np
 
@@ -13,16 +12,12 @@ from ..documents import Passage
 from ..errors import InputError
 from ..evidence import Evidence
 from ..scores import Floats
+from .calibration import Doubles
 from .provenance import Provenance
+from .repeats import Repeats, Shown, Wording
 
 LOOKED_BEYOND = 15
 """How far below the last piece of evidence the ranking is searched for passages that repeat one."""
-
-SHINGLE = 5
-"""Length of the runs of words by which two passages are compared; of characters, where no blanks are written."""
-
-REPEAT = 0.7
-"""Two passages are one piece of evidence where the longer one holds this share of the shorter one's shingles."""
 
 
 @dataclass(frozen=True)
@@ -33,19 +28,24 @@ class Selection:
         k: Most pieces of evidence, or None.
         budget: Most characters of their texts together, or None. The piece that exceeds it and all later ones are left
             out, but never the first.
-        cutoff: Least score.
+        cutoff: Least score. 0.03 with an embedder and 0.08 without (`calibration`) give nothing where nothing answers.
+        repeats: "collapse" shows passages that say the same to a reader (`retrieval/repeats.py`) once, the best of them, with
+            the places of the others; "keep" shows each.
     """
 
     k: int | None = 5
     budget: int | None = None
     cutoff: float = 0.0
+    repeats: Repeats = "collapse"
 
     def __post_init__(self) -> None:
         for name, value, what in (("k", self.k, "pieces of evidence"), ("budget", self.budget, "characters")):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1):
                 raise InputError(f"{name} must be a whole number of {what}, at least 1; found {value!r}.")
-        if not 0 <= self.cutoff <= 1:
+        if not isinstance(self.cutoff, int | float | np.integer | np.floating) or not 0 <= self.cutoff <= 1:
             raise InputError(f"cutoff must be a score between 0 and 1, found {self.cutoff!r}.")
+        if self.repeats not in get_args(Repeats):
+            raise InputError(f"repeats must be one of {', '.join(get_args(Repeats))}; found {self.repeats!r}.")
 
     @classmethod
     def of(cls, k: int | None, budget: int | None, cutoff: float = 0.0) -> Selection:
@@ -53,33 +53,47 @@ class Selection:
         return cls(5 if k is None and budget is None else k, budget, cutoff)
 
 
-def select(fused: Floats, provenance: Provenance, selection: Selection) -> list[Evidence]:
-    """The best passages that are no repeats; a repeat is noted on the piece that it repeats."""
+def select(
+    fused: Floats, provenance: Provenance, selection: Selection, scores: Doubles | None = None
+) -> list[Evidence]:
+    """The best passages that are no repeats; a repeat is noted on the piece that it repeats.
+
+    Args:
+        fused: float32 [n], to be sorted by.
+        provenance: What found each candidate.
+        selection: How much is wanted.
+        scores: What each piece is given as its score, float64 [n], falling along the ranking (`calibration`); None for a
+            logistic function of `fused`.
+    """
+    scores = 1 / (1 + np.exp(-np.clip(fused.astype(np.float64), -700, 700))) if scores is None else scores
     kept: list[Evidence] = []
-    prints: list[frozenset[int]] = []
+    shown = Shown()
     used = 0
     passages = provenance.candidates.passages
     order = np.argsort(-fused, kind="stable")
     full, last = False, len(order)
     for place, row in enumerate(order):
-        score = 1 / (1 + float(np.exp(-float(fused[row]))))
+        score = float(scores[row])
         if selection.k is not None and len(kept) >= selection.k and not full:
             full, last = True, place + LOOKED_BEYOND
         if place >= last or score < selection.cutoff:
             break
         passage = passages[row]
-        shingles = _shingles(passage.text)
-        repeated = next((i for i, other in enumerate(prints) if _repeat(shingles, other)), None)
-        if repeated is not None:
-            kept[repeated] = replace(kept[repeated], repeats=(*kept[repeated].repeats, passage))
-        if repeated is not None or full:
+        if selection.repeats == "collapse":
+            wording = Wording(passage.text)
+            twin = shown.repeated_by(wording)
+            if twin is not None:
+                kept[twin] = replace(kept[twin], repeats=(*kept[twin].repeats, passage))
+                continue
+        if full:
             continue
         used += len(passage.text)
         if selection.budget is not None and used > selection.budget and kept:
             full, last = True, place + LOOKED_BEYOND
             continue
         kept.append(Evidence(passage, score, provenance.of(int(row)), provenance.raw(int(row), fused)))
-        prints.append(shingles)
+        if selection.repeats == "collapse":
+            shown.add(wording)
     return kept
 
 
@@ -136,25 +150,3 @@ def _merged(parts: Sequence[Evidence], best: Evidence, texts: Mapping[str, str])
         found_by=tuple(found_by),
         repeats=tuple(passage for part in parts for passage in part.repeats),
     )
-
-
-_WORDS = re.compile(r"\w+")
-"""A word: "sluice" and "gate" in "sluice-gate"."""
-
-
-def _shingles(text: str) -> frozenset[int]:
-    """Hashes of all runs of `SHINGLE` words (Broder, 1997); of a shorter text, the hash of all its words."""
-    words = _WORDS.findall(unicodedata.normalize("NFKC", text).casefold())
-    if len(words) * 12 < len(text):  # no blanks between words: compare by characters
-        words = list("".join(words)) or list("".join(text.split()))  # signs alone speak for themselves
-    if len(words) < SHINGLE:
-        return frozenset([hash(tuple(words))])
-    return frozenset(hash(run) for run in _runs(words))
-
-
-def _runs(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    return zip(*(words[i:] for i in range(SHINGLE)), strict=False)
-
-
-def _repeat(a: frozenset[int], b: frozenset[int]) -> bool:
-    return len(a & b) >= REPEAT * min(len(a), len(b))

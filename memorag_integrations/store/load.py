@@ -194,7 +194,7 @@ def restore(artifacts: StoreArtifacts, state: State, current: Corpus, *, strict:
         shards = _shards(state.shards, {id: entry.document for id, entry in entries.items()}, current.shards, strict)
     memories = [_memory(artifacts, state, row, shard, current, strict) for row, shard in shards]
     formed = [(shard, memory) for (_, shard), memory in zip(shards, memories, strict=True) if memory is not None]
-    return Corpus(entries, [shard for shard, _ in formed], [memory for _, memory in formed], index)
+    return Corpus(index.by_id, [shard for shard, _ in formed], [memory for _, memory in formed], index)
 
 
 def _vectors_of(
@@ -297,7 +297,7 @@ def intact(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise damaged(folder, f"{type(error).__name__}: {error}") from error
 
 

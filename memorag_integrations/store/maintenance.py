@@ -19,7 +19,7 @@ from ..text.tokenizer import Split, Tokenizer
 from . import memory_files
 from .load import StoreModels, intact, open_models, restore
 from .memory_files import abandoned
-from .paths import FRESH, is_fresh_name, size_of
+from .paths import FRESH, as_folder, is_fresh_name, size_of
 from .records import State, Version
 from .save import StoreArtifacts, corpus_vectors, fingerprint_of, of_weights, row_of
 from .sqlite import FORMAT, damage, reading, refused, writing
@@ -53,7 +53,7 @@ def verify(folder: str | Path) -> list[str]:
     Raises:
         StoreError: Where there is no store that this version can read.
     """
-    store = Store(Path(folder))
+    store = Store(as_folder(folder))
     for _ in range(_RETRIES):
         found = _verify_rows(store.folder)
         # The files of memories are no part of the transaction in which the rows were read. Where one is missing, another
@@ -116,13 +116,13 @@ def compact(folder: str | Path, *, wait: float = 30.0) -> int:
     Raises:
         StoreError: Where there is no store, another process writes to it for longer than `wait`, or the disk refuses.
     """
-    folder = Path(folder)
+    folder = as_folder(folder)
     before = size_of(folder)
     with Store(folder, wait).transaction() as database:
         database.execute("DELETE FROM vectors WHERE key NOT IN (SELECT vector FROM passages WHERE vector IS NOT NULL)")
         named = [name for (name,) in database.execute("SELECT folder FROM shards WHERE folder IS NOT NULL")]
         memory_files.drop_all_but(folder, named)
-    with writing(folder, wait) as (database, _), refused(folder):
+    with writing(folder, Store(folder, wait).wait) as (database, _), refused(folder):
         database.execute("COMMIT")
         database.execute("VACUUM")
     for remains in folder.glob(f"{FRESH}*"):
@@ -154,7 +154,7 @@ def repair(
         StoreError: Where there is none, its rows cannot be read, documents would have to be dropped and may not be (or
             all would), or the embedder or memory model is missing.
     """
-    store = Store(Path(folder), wait)
+    store = Store(as_folder(folder), wait)
     with reporting(progress) as report, store.transaction() as database:
         with damage(store.folder):
             examination = examine(database, FORMAT)

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import StoreError
+from ..errors import InputError, StoreError
 
 DATABASE = "memorag.sqlite3"
 JOURNAL = f"{DATABASE}-journal"
@@ -51,12 +51,30 @@ def is_unfinished_name(name: str) -> bool:
     return _UNFINISHED.fullmatch(name) is not None
 
 
+def as_folder(given: object) -> Path:
+    """A folder as it was passed, as a path.
+
+    Raises:
+        InputError: For what is no path of a folder: an empty one, one with NUL, other types.
+    """
+    name = os.fspath(given) if isinstance(given, str | os.PathLike) else None
+    if not isinstance(name, str) or not str(given) or "\0" in name:
+        raise InputError(f"Expected the path of a folder, a str or a Path, found {str(given)[:80]!r}.")
+    return Path(name)
+
+
 def status(path: Path) -> os.stat_result | None:
     """Of what is at a path, a link itself; None where nothing is."""
     try:
         return path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except PermissionError:
+        raise
+    except OSError as error:  # a name of 300 characters, a path beyond the limit, links in a circle
+        raise StoreError(
+            f"{str(path)[:200]} cannot be used ({error.strerror or error}). Nothing was opened. Pass another folder."
+        ) from error
 
 
 def check_layout(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -182,7 +183,7 @@ def unpack_terms(row: DocumentRow, number: Callable[[Sequence[str]], NDArray[np.
 
 
 def to_json(value: Mapping[str, Any] | None) -> str | None:
-    return None if value is None else json.dumps(encode_metadata(value, "a document or passage"))
+    return None if value is None else json.dumps(encode_metadata(value, "a document or passage", deepest=sys.maxsize))
 
 
 def from_json(stored: str) -> dict[str, Any]:

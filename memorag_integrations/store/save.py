@@ -58,6 +58,8 @@ class Settings:
         """
         check_size(self.passage_size)
         check_language(self.language)
+        if not isinstance(self.fusion, Fusion):
+            raise InputError(f"fusion must be a Fusion, found {type(self.fusion).__name__}.")
         for name, value in (("shards", self.shards), ("clues", self.clues)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InputError(f"{name} must be a whole number of at least 1, found {value!r}.")

@@ -173,7 +173,7 @@ def fresh(folder: Path) -> Iterator[Path]:
     path = folder / f"{FRESH}{uuid4().hex}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _connected(folder), closing(sqlite3.connect(path, isolation_level=None)) as database:
+        with _connected(folder), closing(_new_database(path)) as database:
             database.execute("PRAGMA synchronous=OFF")
             database.execute("BEGIN")
             for statement in SCHEMA:
@@ -187,6 +187,11 @@ def fresh(folder: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             path.unlink()
+
+
+def _new_database(path: Path) -> sqlite3.Connection:
+    """A connection that makes the file. An absolute path: some builds of SQLite take "file:x" for a URI."""
+    return sqlite3.connect(path.absolute(), isolation_level=None)
 
 
 @contextmanager
@@ -254,8 +259,8 @@ def _present(folder: Path) -> Path:
     """The database of a store; raises StoreError where there is none, or it cannot be read."""
     path = folder / DATABASE
     try:
-        names = sorted(entry.name for entry in folder.iterdir())[:5] if folder.is_dir() else []
         there = exists(folder)
+        names = sorted(entry.name for entry in folder.iterdir())[:5] if folder.is_dir() else []
     except PermissionError:
         raise _unreadable(folder) from None
     if not there and (refusal := original_memorag.refusal(folder)):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import StoreError
+from ..errors import InputError, StoreError
 from . import format1, memory_files, original_memorag, tables
 from .paths import DATABASE, is_fresh_name
 from .records import DocumentRow, ShardRow, State, Version
@@ -38,6 +38,10 @@ from .tables import Examination, Names
 __all__ = ["DATABASE", "FORMAT", "Examination", "Store", "check_target", "exists"]
 
 
+LONGEST_WAIT = 2_000_000
+"""Seconds, 23 days: SQLite counts milliseconds in 32 bits."""
+
+
 @dataclass(frozen=True)
 class Store:
     """A folder with a corpus in it.
@@ -51,6 +55,11 @@ class Store:
     folder: Path
     wait: float = 30.0
     identity: str | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.wait, bool) or not isinstance(self.wait, int | float) or not self.wait >= 0:
+            raise InputError(f"wait must be a number of seconds, 0 or more; found {str(self.wait)[:80]!r}.")
+        object.__setattr__(self, "wait", float(min(self.wait, LONGEST_WAIT)))
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -230,8 +239,9 @@ def check_target(folder: Path) -> Path:
     Raises:
         StoreError: Otherwise; nothing was touched.
     """
+    there = exists(folder)
     if folder.is_dir():
-        if exists(folder):
+        if there:
             with reading(folder):
                 pass
         elif error := missing_database(folder):

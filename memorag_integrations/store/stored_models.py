@@ -20,7 +20,7 @@ _MODEL = ("model", "model_name_or_path")
 _IGNORED = ("folder", "cache_dir", "token")
 """Settings that say where files are kept, or by whose right they are had: they are the caller's to give."""
 
-_REPOSITORY = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")  # BAAI/bge-m3, all-MiniLM-L6-v2
+_REPOSITORY = re.compile(r"\w[\w.-]{0,95}(/\w[\w.-]{0,95})?")  # BAAI/bge-m3, all-MiniLM-L6-v2
 
 
 def build_stored(table: Mapping[str, str], config: object, store: Path) -> Any:

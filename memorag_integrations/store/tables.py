@@ -291,7 +291,7 @@ def fill(path: Path, state: State, vectors: Mapping[int, Mapping[bytes, bytes]],
         vectors: For each space, its vectors by key.
         spaces: For each space, the embedder's fingerprint as JSON.
     """
-    database = sqlite3.connect(path, isolation_level=None)
+    database = sqlite3.connect(path.absolute(), isolation_level=None)  # "file:x" may be taken for a URI
     try:
         database.execute("BEGIN")
         for place, id in enumerate(state.order):

@@ -93,6 +93,11 @@ class Grounder:
         return self._index
 
     @property
+    def built(self) -> bool:
+        """Whether the index of the text is there."""
+        return self._index is not None
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the index once it is built, the text apart."""
         return self._index.nbytes if self._index else 0
@@ -213,8 +218,8 @@ class _Clue:
         if self._left < 0:
             return 0.0
         characters = max(0.0, 2.0 * Indel.normalized_similarity(self.joined, joined) - 1.0)
-        found: float = sum(map(self._rarity.__getitem__, self._rarity.keys() & set(place))) / self._total
-        return float(min(0.99, (characters + found) / 2))
+        shared: float = sum(map(self._rarity.__getitem__, self._rarity.keys() & set(place))) / self._total
+        return float(min(0.99, (characters + shared) / 2))
 
 
 class _Window:
@@ -287,12 +292,12 @@ class _Window:
     def _grown(self, first: int, last: int) -> tuple[float, int, int]:
         """The range made longer while the score rises: a range is as long as the clue, its place may be longer."""
         score, steps = self._ranges[first, last], min(STEPS, self._clue.checks // 4)
-        before = np.flatnonzero(self._in_clue[:first])[::-1][:steps]
-        after = last + 1 + np.flatnonzero(self._in_clue[last + 1 :])[:steps]
-        for end in after.tolist():
+        earlier = np.flatnonzero(self._in_clue[:first])[::-1][:steps]
+        later = last + 1 + np.flatnonzero(self._in_clue[last + 1 :])[:steps]
+        for end in later.tolist():
             if (longer := self._likeness(first, end)) > score:
                 last, score = end, longer
-        for start in before.tolist():
+        for start in earlier.tolist():
             if (longer := self._likeness(start, last)) > score:
                 first, score = start, longer
         return score, first, last

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -89,3 +89,19 @@ def _identifier() -> Any:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+
+def foreign_warning(query: str, languages: Sequence[str]) -> str | None:
+    """What to say where no term of a query occurs in a corpus: that its language is another one, if that is certain.
+
+    Args:
+        query: The query.
+        languages: ISO 639-1 codes of the documents.
+    """
+    if (language := foreign_language(query, languages)) is None:
+        return None
+    return (
+        f"No term of the query occurs in the corpus: it is in another language ({language}; the documents are in "
+        f"{', '.join(NAMES.get(code, code) for code in languages)}), so the evidence is no better than any other. An embedder "
+        f"of several languages finds by meaning: MemoRAG(embedder=…)."
+    )

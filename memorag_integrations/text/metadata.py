@@ -29,6 +29,14 @@ from ..errors import InputError
 
 TAG = "$memorag"
 
+DEEPEST = 100
+"""Levels of lists and mappings in a value, at most. Copying, comparing and JSON go to the bottom of Python's stack."""
+
+MOST_DIGITS = 4_000
+"""Digits of a whole number, at most. Python refuses to write or read longer ones by default."""
+
+_MOST_BITS = int(MOST_DIGITS * 3.3219)
+
 _PLAIN: Sequence[tuple[type, Callable[[Any], Any]]] = ((str, str.__str__), (int, int), (float, float))
 """JSON's own types; their subclasses (an IntEnum, say) are stored as what they are made of."""
 
@@ -61,16 +69,17 @@ _DECODE: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-def encode_metadata(metadata: Mapping[str, Any], owner: str) -> dict[str, Any]:
+def encode_metadata(metadata: Mapping[str, Any], owner: str, *, deepest: int = DEEPEST) -> dict[str, Any]:
     """`metadata` as JSON holds it; `decode_metadata` gives the same values back.
 
     Args:
         metadata: Any mapping.
         owner: Whose metadata it is, for the message of an error.
+        deepest: Levels of lists and mappings in a value, at most.
 
     Raises:
         InputError: For a value of a type that is not in the table above, with the key that holds it; for a value that holds
-            itself; for a key that is no text; for what is no mapping.
+            itself, or is nested deeper; for a number of more than `MOST_DIGITS` digits; for a key that is no text; for what is no mapping.
     """
     if not isinstance(metadata, Mapping):
         raise InputError(f"The metadata of {owner} must be a mapping, found {type(metadata).__name__}.")
@@ -82,16 +91,17 @@ def encode_metadata(metadata: Mapping[str, Any], owner: str) -> dict[str, Any]:
                 f"it first, for example with str(...)."
             )
         try:
-            items.append((key, str.__str__(key), _encoded(value, "")))
+            items.append((key, str.__str__(key), _encoded(value, "", deepest)))
         except _NoForm as error:
             place = f" (at {key}{error.place})" if error.place else ""
             raise InputError(
                 f"The metadata of {owner} must be what JSON can hold, dates, sets, tuples, UUIDs or paths, but {key!r} is a "
                 f"{error.kind}{place}. Convert it first, for example with str(...)."
             ) from None
-        except RecursionError:
+        except (_TooDeep, RecursionError):
             raise InputError(
-                f"The metadata of {owner} is nested too deeply at {key!r}: does that value hold itself?"
+                f"The metadata of {owner} is nested too deeply at {key[:80]!r}, more than {deepest} levels: does that value "
+                f"hold itself? Store a text of it, for example json.dumps(...)."
             ) from None
     return _mapping_of(items)
 
@@ -129,23 +139,33 @@ def plain_metadata(value: Any) -> Any:
 class _NoForm(Exception):
     """A value that has no form in JSON: its type, and its place below the key that holds it, such as ".tags[2]"."""
 
-    def __init__(self, value: Any, place: str) -> None:
+    def __init__(self, value: Any, place: str, kind: str = "") -> None:
         super().__init__(place)
-        self.kind, self.place = type(value).__name__, place
+        self.kind, self.place = kind or type(value).__name__, place
 
 
-def _encoded(value: Any, place: str) -> Any:
+class _TooDeep(Exception):
+    """A value that is nested deeper than is allowed."""
+
+
+def _encoded(value: Any, place: str, deepest: int) -> Any:
+    if deepest < 0:
+        raise _TooDeep
     if isinstance(value, np.generic):
         value = _of_numpy(value)
     if value is None or isinstance(value, bool):
         return value
     for plain, convert in _PLAIN:
         if isinstance(value, plain):
+            if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+                raise _NoForm(value, place, f"whole number of more than {MOST_DIGITS:,} digits")
             return convert(value)
     if isinstance(value, Mapping):
-        return _mapping_of([(key, _key(key, place), _encoded(item, f"{place}.{key}")) for key, item in value.items()])
+        return _mapping_of(
+            [(key, _key(key, place), _encoded(item, f"{place}.{key}", deepest - 1)) for key, item in value.items()]
+        )
     if isinstance(value, list | tuple | set | frozenset):
-        items = [_encoded(item, f"{place}[{i}]") for i, item in enumerate(value)]
+        items = [_encoded(item, f"{place}[{i}]", deepest - 1) for i, item in enumerate(value)]
         if isinstance(value, list):
             return items
         if isinstance(value, tuple):
@@ -160,7 +180,7 @@ def _encoded(value: Any, place: str) -> Any:
 def _key(key: Any, place: str) -> Any:
     """A key of a mapping: text, a number, True, False or None."""
     if key is None or isinstance(key, str | int | float | np.number):
-        return _encoded(key, place)
+        return _encoded(key, place, 0)
     raise _NoForm(key, place)
 
 

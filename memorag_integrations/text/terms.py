@@ -102,6 +102,17 @@ def terms(text: str, language: str, tokenizer: Tokenizer | None = None) -> list[
     return out
 
 
+def chunk_terms(text: str, language: str, tokenizer: Tokenizer | None = None) -> list[tuple[str, Sequence[str]]]:
+    """Each chunk of `text` with its terms, stop words left out: joined, they are what `terms` begins with.
+
+    Args, raises: as `terms`.
+    """
+    if tokenizer is not None:
+        return [(term, (term,)) for term in tokenizer.terms(text)]
+    analyser = analyser_of(language)
+    return [(chunk, analyser.terms_of[chunk]) for chunk in chunks_of(text)]
+
+
 def query_terms(text: str, languages: Iterable[str], tokenizer: Tokenizer | None = None) -> QueryTerms:
     """The terms to search for `text` in documents of these languages; stop words and words of asking are dropped.
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import ceil
+from operator import index
 
 import numpy as np
+
+from ..errors import LLMError, raised_as
 
 Count = Callable[[str], int]
 
@@ -27,6 +30,17 @@ def estimate_tokens(text: str) -> int:
 
 
 def counter(model: object) -> Count:
-    """The model's own `count_tokens`, or the estimate."""
+    """The model's own `count_tokens`, or the estimate.
+
+    The function raises LLMError where the model's own raises anything, or answers with something else than a number.
+    """
     own: Count | None = getattr(model, "count_tokens", None)
-    return own if callable(own) else estimate_tokens
+    if not callable(own):
+        return estimate_tokens
+    name = getattr(model, "name", type(model).__name__)
+
+    def count(text: str) -> int:
+        with raised_as(LLMError, f"{name} could not count the tokens of a text"):
+            return index(own(text))
+
+    return count

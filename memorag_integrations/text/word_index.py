@@ -18,6 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .scripts import WITHOUT_BLANKS
+
 MOST_LETTERS = 64
 """Letters after which a word is cut, so that one match of the pattern stays short. A longer one counts as several words."""
 MOST_MARKS = 16
@@ -30,11 +32,6 @@ Int64s = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 _MOST_SKIPPED = 4096
-_NO_BLANKS = (
-    "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf"  # Thai, Lao, Tibetan, Burmese, Khmer
-    "\u3005-\u3007\u3040-\u30ff\u3100-\u312f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"
-    "\U00020000-\U0003ffff"
-)
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -159,10 +156,10 @@ class WordIndex:
     def _lower_bound(self, begins: Int64s, ends: Int64s, position: int) -> Int64s:
         """For each range of the postings, where its positions reach `position`: binary searches side by side."""
         low, high = begins.copy(), ends.copy()
-        while (open_ := low < high).any():
+        while (unsettled := low < high).any():
             middle = (low + high) // 2
-            smaller = open_ & (self._positions[np.minimum(middle, len(self._positions) - 1)] < position)
-            low, high = np.where(smaller, middle + 1, low), np.where(open_ & ~smaller, middle, high)
+            smaller = unsettled & (self._positions[np.minimum(middle, len(self._positions) - 1)] < position)
+            low, high = np.where(smaller, middle + 1, low), np.where(unsettled & ~smaller, middle, high)
         return low
 
 
@@ -193,6 +190,6 @@ def _word_pattern() -> re.Pattern[str]:
     joiners = "\u200c\u200d"
     return re.compile(
         rf"[\W_]{{0,{_MOST_SKIPPED}}}+"
-        rf"([{_NO_BLANKS}](?<=[^\W_])[{marks}]{{0,{MOST_MARKS}}}"
-        rf"|(?:(?![{_NO_BLANKS}])[^\W_][{marks}{joiners}]{{0,{MOST_MARKS}}}){{1,{MOST_LETTERS}}})?"
+        rf"([{WITHOUT_BLANKS}](?<=[^\W_])[{marks}]{{0,{MOST_MARKS}}}"
+        rf"|(?:(?![{WITHOUT_BLANKS}])[^\W_][{marks}{joiners}]{{0,{MOST_MARKS}}}){{1,{MOST_LETTERS}}})?"
     )

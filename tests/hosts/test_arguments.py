@@ -142,7 +142,7 @@ BAD_FOR_INDEX = [
     ({"memory": "no such"}, "activation"),
     ({"engine": {"passage": 3}}, "Did you mean passage_size"),
     ({"engine": 3}, "mapping of settings"),
-    ({"engine": {"passage_size": 3}}, "at least 50"),
+    ({"engine": {"passage_size": 3}}, "characters from 50 to"),
 ]
 
 

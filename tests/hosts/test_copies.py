@@ -26,6 +26,7 @@ from memorag_integrations import GistMemory, MemoRAG
 from memorag_integrations.errors import InputError, MemoRAGError, StoreError
 from memorag_integrations.hosts.remote import CURRENT
 from memorag_integrations.hosts.retrieval_settings import FILE
+from memorag_integrations.live_corpus import LiveCorpus
 from tests.conftest import HashEmbedder
 from tests.hosts.corpus import TEXTS
 from tests.hosts.test_embeddings import Counting
@@ -127,7 +128,7 @@ def test_a_corpus_that_lives_in_a_folder_stays_there(how, tmp_path):
     original.insert(index_documents()[0])
     other = COPIES[how](original)
     assert ask(other) == ask(original)
-    assert other.memo.live.home == original.memo.live.home
+    assert other.memo.live.home.folder == original.memo.live.home.folder
     other.insert(index_documents()[1])
     assert original.memo.reload()
     assert ask(other) == ask(original)
@@ -150,10 +151,8 @@ def test_a_pickle_whose_folder_is_gone_says_so(tmp_path):
 
 @pytest.mark.parametrize("state", [{"version": 2}, {"version": 0}, {}, {"version": None}])
 def test_a_pickle_of_another_version_is_refused(state):
-    from memorag_integrations.engine import _restored
-
     with pytest.raises(StoreError, match="another version of memorag-integrations"):
-        _restored(MemoRAG, state, None, None)
+        LiveCorpus.of_state(state)
 
 
 @pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/../../evil", "C:/evil", "a\\..\\evil"])

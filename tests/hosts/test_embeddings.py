@@ -93,10 +93,22 @@ def test_nodes_with_embeddings_are_not_embedded_again(form):
     nodes = embedded(model, form)
     retriever = IndexRetriever.from_nodes(nodes, embed_model=model)
     again = {node.get_content(metadata_mode=mode) for node in nodes for mode in (MetadataMode.EMBED, MetadataMode.NONE)}
-    assert len([text for text in model.texts if text in again]) <= (3 if form == MetadataMode.EMBED else 6)
-    assert len(model.batches) <= (2 if form == MetadataMode.EMBED else 3), "one for the fingerprint"
+    assert len([text for text in model.texts if text in again]) <= 4
+    assert len(model.batches) <= 2, "one for the fingerprint, one to compare"
     for node in nodes:
         assert np.allclose(vectors(retriever)[node.node_id], node.embedding, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", [MetadataMode.EMBED, MetadataMode.NONE])
+def test_of_long_texts_with_little_metadata_the_form_is_told(form):
+    model = counting()
+    long = [Document(text=f"{TEXTS['story']} {TEXTS['guide']} {n} " * 3, metadata={"n": n}) for n in range(4)]
+    nodes = SentenceSplitter(chunk_size=1000).get_nodes_from_documents(long)
+    for node in nodes:
+        node.embedding = vector(node.get_content(metadata_mode=form))
+    retriever = IndexRetriever.from_nodes(nodes, embed_model=model)
+    hosts = [passage.host for passage in retriever.memo.corpus.index.passages]
+    assert all((EMBEDDING_TEXT in host) == (form == MetadataMode.EMBED) for host in hosts)
 
 
 def test_those_of_an_ingestion_pipeline_are_used():
@@ -105,10 +117,10 @@ def test_those_of_an_ingestion_pipeline_are_used():
     nodes = pipeline.run(documents=documents())
     model.forget()
     IndexRetriever.from_nodes(nodes, embed_model=model)
-    assert len(model.texts) <= 4
+    assert len(model.texts) <= 5
     model.forget()
     IndexRetriever.from_documents(documents(), embed_model=model, transformations=pipeline.transformations)
-    assert len(model.texts) == len(nodes) + 4
+    assert len(model.texts) == len(nodes) + 5
 
 
 def test_nodes_inserted_with_embeddings_are_not_embedded_again():
@@ -117,7 +129,7 @@ def test_nodes_inserted_with_embeddings_are_not_embedded_again():
     retriever = IndexRetriever.from_nodes(nodes[:2], embed_model=model)
     model.forget()
     assert retriever.insert_nodes(nodes[2:]).encoded == 0
-    assert len(model.texts) <= 3
+    assert len(model.texts) <= 4
     plain = SentenceSplitter().get_nodes_from_documents([Document(text="New text.", metadata={"kind": "new"})])
     assert retriever.insert_nodes(plain).encoded == 1
     assert model.texts[-1] == plain[0].get_content(metadata_mode=MetadataMode.EMBED)
@@ -212,7 +224,7 @@ def test_the_vectors_of_an_index_in_memory_are_used():
     )
     model.forget()
     retriever = IndexRetriever.from_index(index)
-    assert len(model.texts) <= 4
+    assert len(model.texts) <= 5
     index.insert(Document(text="New text of the index.", metadata={"kind": "x"}))
     model.forget()
     retriever.insert(Document(text="New text of ours.", id_="ours", metadata={"kind": "x"}))

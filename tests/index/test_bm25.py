@@ -1,4 +1,5 @@
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from math import log
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memorag_integrations.index.bm25 import MOST_SEGMENTS, TermIndex, Vocabulary
+from memorag_integrations.index.bm25 import MOST_SEGMENTS, SPARE, TermIndex, Vocabulary
 
 WORDS = st.lists(st.sampled_from("abcdefgh"), max_size=12)
 
@@ -82,3 +83,65 @@ def test_many_small_changes_do_not_pile_up():
         assert len(index._segments) <= MOST_SEGMENTS
     assert len(index) == 90
     assert (index.score(index.known(["word7"])) > 0).sum() == 1
+
+
+def changed(index, source, words):
+    """The state after a change, compacted where it says so: as `Index.derive` does."""
+    fresh = [index.vocabulary.number(word) for word in words]
+    index = index.derive(np.array(source, dtype=np.intp), fresh)
+    return index.compacted() if index.crowded else index
+
+
+def living(index):
+    return {index.vocabulary.term(int(number)) for row in index.rows for number in row}
+
+
+@pytest.mark.parametrize("left", [0, 1, 40])
+def test_the_words_kept_follow_those_that_occur(left):
+    """Every passage but some is replaced again and again by one of other words; then all go but one."""
+    kept = [[f"kept{n}", "the", f"also{n}"] for n in range(left)]
+    index = index_of([*kept, ["first"]])
+    for turn in range(300):
+        index = changed(index, [*range(left), -1], [[f"word{turn}x{n}" for n in range(50)]])
+        assert len(index.vocabulary) <= 2 * len(living(index)) + SPARE
+        assert living(index) >= {word for passage in kept for word in passage}
+    assert 4 * len(index.vocabulary) < 300 * 50, "without this, the vocabulary holds every word there ever was"
+    index = changed(index, [], [])
+    assert len(index.vocabulary) <= SPARE
+
+
+def test_deleting_alone_frees_words():
+    index = index_of([[f"word{row}x{n}" for n in range(100)] for row in range(100)])
+    for size in range(99, -1, -1):
+        index = changed(index, range(size), [])
+        assert len(index.vocabulary) <= 2 * len(living(index)) + SPARE
+    assert len(index) == 0
+
+
+@given(st.lists(st.lists(st.one_of(st.integers(0, 9), WORDS), max_size=6), max_size=6), WORDS)
+def test_a_compacted_state_has_the_scores_of_the_state_before(changes, query):
+    index = index_of([["a", "b"], ["b"]])
+    for change in changes:
+        source = [at if isinstance(at, int) and at < len(index) else -1 for at in change]
+        source = [at if at < 0 or at not in source[:place] else -1 for place, at in enumerate(source)]
+        words = [at if isinstance(at, list) else ["new"] for at, row in zip(change, source, strict=True) if row < 0]
+        index = index.derive(np.array(source, dtype=np.intp), [index.vocabulary.number(word) for word in words])
+    scores, known = index.score(index.known(query)), index.known(query)
+    compact = index.compacted()
+    assert compact.score(compact.known(query)).tobytes() == scores.tobytes()
+    assert list(compact.idf(compact.known(query)).values()) == list(index.idf(known).values())
+    assert [compact.vocabulary.term(n) for n in compact.known(query)] == [index.vocabulary.term(n) for n in known]
+    assert len(compact.vocabulary) == len(living(index))
+    assert [index.vocabulary.term(int(n)) for row in index.rows for n in row] == [
+        compact.vocabulary.term(int(n)) for row in compact.rows for n in row
+    ]
+    assert index.score(index.known(query)).tobytes() == scores.tobytes(), "the state before stays as it was"
+
+
+def test_copies_may_number_words_at_the_same_time():
+    vocabulary = Vocabulary()
+    with ThreadPoolExecutor(4) as pool:
+        lists = [[f"word{(n * step) % 3001}" for n in range(3000)] for step in (1, 7, 11, 13)]
+        rows = list(pool.map(vocabulary.number, lists))
+    for words, row in zip(lists, rows, strict=True):
+        assert [vocabulary.term(int(number)) for number in row] == words
