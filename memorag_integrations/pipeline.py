@@ -24,6 +24,7 @@ from .contracts import Reranker
 from .corpus.disclosure import without_excluded
 from .corpus.state import Corpus, RoutedMemory
 from .drivers import Steps, gather
+from .encoders.background import Background, background_of
 from .encoders.checked import CheckedEmbedder
 from .errors import InputError, LLMError
 from .evidence import Evidence
@@ -184,7 +185,7 @@ class Pipeline:
         ranking = yield from self.rank(corpus, query)
         if ranking.provenance.candidates.passages and not ranking.provenance.any:
             self._warn_once(foreign_warning(query.text, corpus.index.languages))
-        calibrated = calibrated_scores(ranking, [ranking.provenance.signals], self.embedder)
+        calibrated = calibrated_scores(ranking, [ranking.provenance.signals], self._background(corpus))
         evidence = select(ranking.fused, ranking.provenance, selection, calibrated)
         return merge_neighbours(evidence, corpus.texts) if merge else evidence
 
@@ -227,7 +228,9 @@ class Pipeline:
         check_each_mode(mode, self.embedder is not None)
         scores = yield from self.scores(corpus, unique, filters)
         ranking = rank_each(scores, self.settings.fusion, mode)
-        return select(ranking.fused, ranking.provenance, selection, calibrated_scores(ranking, scores, self.embedder))
+        return select(
+            ranking.fused, ranking.provenance, selection, calibrated_scores(ranking, scores, self._background(corpus))
+        )
 
     # ── its steps ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -314,6 +317,13 @@ class Pipeline:
         weights, heaviest = [clue.weight for clue in weighted], keep_heaviest(recall, weighted, self.settings.clues)
         names = bridges.names if settings.bridge_weight else {}
         return Ranking(fused, Provenance(query, [clue.scores for clue in weighted], weights, heaviest, bridges=names))
+
+    def _background(self, corpus: Corpus) -> Background | None:
+        """The embedder's background; None without an embedder, or where too little is known of it."""
+        vectors = corpus.index.vectors
+        if self.embedder is None or vectors is None:
+            return None
+        return background_of(self.embedder.embedder.name, vectors.matrix)
 
     def _rerank(self, ranking: Ranking) -> Steps[Ranking]:
         """The ranking with its best passages in the reranker's order."""
