@@ -62,6 +62,8 @@ def main(documents: int, changes: int, words: int, queries: int, embedder: str, 
         for number, shown in points(changes):
             text = ". ".join(f"w{number}x{at} y{number}x{at}" for at in range(words // 2))
             memo.upsert(Document(text, "changing"), progress=False)
+            if model is not None:
+                model.passages.clear()  # what it notes of its own
             if shown:
                 print(line(f"change {number}", memo), flush=True)
         changed = resident()

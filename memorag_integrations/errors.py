@@ -1,4 +1,8 @@
-"""Everything this project raises on purpose. Each message says what was expected, what was found, and what to do."""
+"""Everything this project raises on purpose. Each message says what was expected, what was found, and what to do.
+
+What models, tokenizers, splitters and filters raise comes out as an error of this tree, with theirs as its cause; what a
+progress function or an iterable of documents raises comes out unchanged (docs/security.md).
+"""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -31,11 +35,11 @@ class ArgumentError(InputError, TypeError):
 
 
 class EmbedderError(MemoRAGError):
-    """An embedding model answered with something that is not an embedding, or is not the one a store was made with."""
+    """An embedding model failed, answered with something that is not an embedding, or is not the one a store was made with."""
 
 
 class RerankerError(MemoRAGError):
-    """A reranker could not be loaded, or answered with something that is not one finite score for each passage."""
+    """A reranker could not be loaded, failed, or answered with something that is not one finite score for each passage."""
 
 
 class TokenizerError(MemoRAGError):

@@ -6,12 +6,10 @@ memory, a reranker's scores, a language model's text. The drivers in `drivers` a
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 import time
 from collections.abc import Sequence
-from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
@@ -19,11 +17,12 @@ import numpy as np
 
 from .answers.key_points import HITS, name_key_points
 from .answers.writer import Answer, Writer
-from .clues import Recall, Usage, UsageMeter, attributed, merge_recalls
-from .contracts import Reranker
+from .clues import Recall, Usage, UsageMeter, merge_recalls
 from .corpus.disclosure import without_excluded
-from .corpus.state import Corpus, RoutedMemory
-from .drivers import Steps, gather
+from .corpus.recall import Ask
+from .corpus.state import Corpus
+from .drivers import Steps
+from .encoders.background import Background, background_of
 from .encoders.checked import CheckedEmbedder
 from .errors import InputError, LLMError
 from .evidence import Evidence
@@ -39,13 +38,12 @@ from .retrieval.multi_query import EachMode, check_each_mode, check_each_text, c
 from .retrieval.provenance import Provenance, Ranking
 from .retrieval.query import GUIDED, Mode, Query
 from .retrieval.reading_on import read_on
-from .retrieval.reranking import Reranking, best_rows, reorder, reranker_errors
+from .retrieval.reranking import Rerank, Reranking, best_rows, reorder
 from .retrieval.scoring import Scorer
 from .retrieval.selection import Selection, merge_neighbours, select
 from .scores import Floats, Scores
 from .store.save import Settings
 from .text.languages import foreign_warning
-from .threads import DaemonPool
 
 logger = logging.getLogger(__name__)
 
@@ -79,50 +77,6 @@ class Embed:
 
 
 @dataclass(frozen=True)
-class Ask:
-    """The recall of each of several memories, each asked over its own part of the scores.
-
-    Args:
-        parts: The memories.
-        together: Most memories asked at once. How many prompts are under way is the memory model's to say.
-    """
-
-    parts: Sequence[RoutedMemory]
-    together: int = 1
-
-    def run(self) -> list[Recall]:
-        if min(len(self.parts), self.together) <= 1:
-            return [_recall(part) for part in self.parts]
-        pool = DaemonPool(min(len(self.parts), self.together), "memorag-recall")
-        try:
-            asked = [pool.submit(copy_context().run, _recall, part) for part in self.parts]
-            return [recall.result() for recall in asked]
-        finally:
-            pool.shutdown()
-
-    async def arun(self) -> list[Recall]:
-        turns = asyncio.Semaphore(self.together)
-        return await gather([_arecall(part, turns) for part in self.parts])
-
-
-@dataclass(frozen=True)
-class Rerank:
-    """A reranker's score of each text for a query."""
-
-    reranker: Reranker
-    query: str
-    texts: Sequence[str]
-
-    def run(self) -> Sequence[float]:
-        with reranker_errors(self.reranker):
-            return self.reranker.rerank(self.query, self.texts)
-
-    async def arun(self) -> Sequence[float]:
-        with reranker_errors(self.reranker):
-            return await self.reranker.arerank(self.query, self.texts)
-
-
-@dataclass(frozen=True)
 class Write:
     """What a language model writes to a prompt; `evidence` and `usage` go into the answer as they are."""
 
@@ -136,22 +90,6 @@ class Write:
 
     async def arun(self) -> Answer:
         return await self.writer.awrite(self.prompt, self.evidence, self.usage)
-
-
-def _recall(part: RoutedMemory) -> Recall:
-    [recall] = part.memory.recall([part.scores.text], scores=[part.scores])
-    return _placed(recall, part)
-
-
-async def _arecall(part: RoutedMemory, turns: asyncio.Semaphore) -> Recall:
-    async with turns:
-        [recall] = await part.memory.arecall([part.scores.text], scores=[part.scores])
-    return _placed(recall, part)
-
-
-def _placed(recall: Recall, part: RoutedMemory) -> Recall:
-    """`recall` with the document of each clue, and its places in the documents."""
-    return attributed(part.excerpts.in_documents(recall) if part.excerpts else recall, part.documents)
 
 
 # ── the line ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -184,7 +122,7 @@ class Pipeline:
         ranking = yield from self.rank(corpus, query)
         if ranking.provenance.candidates.passages and not ranking.provenance.any:
             self._warn_once(foreign_warning(query.text, corpus.index.languages))
-        calibrated = calibrated_scores(ranking, [ranking.provenance.signals], self.embedder)
+        calibrated = calibrated_scores(ranking, [ranking.provenance.signals], self._background(corpus))
         evidence = select(ranking.fused, ranking.provenance, selection, calibrated)
         return merge_neighbours(evidence, corpus.texts) if merge else evidence
 
@@ -227,7 +165,9 @@ class Pipeline:
         check_each_mode(mode, self.embedder is not None)
         scores = yield from self.scores(corpus, unique, filters)
         ranking = rank_each(scores, self.settings.fusion, mode)
-        return select(ranking.fused, ranking.provenance, selection, calibrated_scores(ranking, scores, self.embedder))
+        return select(
+            ranking.fused, ranking.provenance, selection, calibrated_scores(ranking, scores, self._background(corpus))
+        )
 
     # ── its steps ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -312,6 +252,13 @@ class Pipeline:
         weights, heaviest = [clue.weight for clue in weighted], keep_heaviest(recall, weighted, self.settings.clues)
         names = bridges.names if settings.bridge_weight else {}
         return Ranking(fused, Provenance(query, [clue.scores for clue in weighted], weights, heaviest, bridges=names))
+
+    def _background(self, corpus: Corpus) -> Background | None:
+        """The embedder's background; None without an embedder, or where too little is known of it."""
+        vectors = corpus.index.vectors
+        if self.embedder is None or vectors is None:
+            return None
+        return background_of(self.embedder.embedder.name, vectors.matrix)
 
     def _rerank(self, ranking: Ranking) -> Steps[Ranking]:
         """The ranking with its best passages in the reranker's order."""

@@ -84,8 +84,11 @@ def upsert(documents: Documents) -> Edit:
 def delete(ids: str | Iterable[str]) -> Edit:
     """The documents with these ids go; an id that is not there is refused, and none goes then."""
     every = [ids] if isinstance(ids, str) else list(ids) if isinstance(ids, Iterable) else [ids]
-    if any(not isinstance(id, str) for id in every):
-        raise InputError(f"Expected ids of documents (a str, or several), found {[str(id)[:80] for id in every][:5]}.")
+    if strange := [id for id in every if not isinstance(id, str)]:
+        raise InputError(
+            f"Expected the ids of documents, a str or several, found {str(strange[0])[:80]!r}, which is a "
+            f"{type(strange[0]).__name__}. Nothing was changed."
+        )
     leaving = dict.fromkeys(every)
 
     def edit(corpus: Corpus) -> list[Document | IndexedDocument]:

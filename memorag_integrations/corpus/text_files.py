@@ -83,7 +83,7 @@ def read_file(path: Path) -> Document:
 
 def _unreadable(path: Path, error: OSError | ValueError) -> InputError:
     why = getattr(error, "strerror", None) or error
-    return InputError(f"{str(path)[:200]} cannot be read ({why}). Check its name and permissions.")
+    return InputError(f"{str(path)[:200]} cannot be read ({why}). Check its permissions, and its name.")
 
 
 def _below(folder: Path) -> list[Path]:

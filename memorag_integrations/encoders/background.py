@@ -42,6 +42,9 @@ UNRELATED = (
 
 LEAST_DEVIATION = 1e-3
 
+SAMPLED = 64
+"""Passages whose cosines stand in for those of unrelated texts, where a model's background is not known."""
+
 
 @dataclass(frozen=True)
 class Background:
@@ -60,3 +63,23 @@ class Background:
         """Of every two of these unit vectors, float32 [n, dimension], those of `UNRELATED`."""
         cosines = (vectors @ vectors.T)[np.triu_indices(len(vectors), 1)].astype(np.float64)
         return cls(float(cosines.mean()), max(float(cosines.std()), LEAST_DEVIATION))
+
+
+KNOWN = {"MiniLM all-MiniLM-L6-v2": Background(0.040, 0.075)}
+"""Of models that were measured, by their name: `benchmarks/fit_scores.py` prints it."""
+
+
+def background_of(name: str, vectors: Floats) -> Background | None:
+    """The background of a model, by its name, else by passages of the corpus; no text is embedded for it.
+
+    Passages of one corpus have more to do with each other than texts at large, so scores come out lower by these.
+
+    Args:
+        name: Of the embedder.
+        vectors: Of the corpus's passages, float32 [n, dimension]; None is the answer for too few of them.
+    """
+    if name in KNOWN:
+        return KNOWN[name]
+    if len(vectors) < len(UNRELATED):
+        return None
+    return Background.of(vectors[np.linspace(0, len(vectors) - 1, min(SAMPLED, len(vectors))).astype(np.intp)])

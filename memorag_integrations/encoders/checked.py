@@ -17,7 +17,6 @@ from ..documents import Passage, embedding_text, text_hash
 from ..errors import Cancelled, EmbedderError, InputError, raised_as
 from ..scores import Floats, LexicalWeights
 from ..threads import in_thread
-from .background import UNRELATED, Background
 from .fingerprint import EmbedderFingerprint
 
 logger = logging.getLogger(__name__)
@@ -55,7 +54,6 @@ class CheckedEmbedder:
         self._query_lock = threading.Lock()
         self._fingerprint = expected
         self._verified = False
-        self._background: Background | None = None
 
     @classmethod
     def of(cls, embedder: Embedder | None) -> CheckedEmbedder | None:
@@ -66,6 +64,7 @@ class CheckedEmbedder:
         """Another one over the same model, whose vectors under way are its own."""
         copy = CheckedEmbedder(self.embedder, self._fingerprint)
         copy._verified, copy.weights, copy.late = self._verified, dict(self.weights), self.late
+        copy._background = self._background
         return copy
 
     @property
@@ -74,15 +73,6 @@ class CheckedEmbedder:
             self._fingerprint = take_fingerprint(self.embedder)
             self._verified = True
         return self._fingerprint
-
-    @property
-    def background(self) -> Background:
-        """The model's cosines of unrelated texts, which are embedded when first asked for."""
-        if self._background is None:
-            texts = list(UNRELATED)
-            vectors = check_vectors(self.embedder.embed_passages(texts), len(texts), None, self.embedder.name)
-            self._background = Background.of(vectors)
-        return self._background
 
     @property
     def dimension(self) -> int:

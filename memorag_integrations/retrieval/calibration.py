@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..encoders.background import Background
-from ..encoders.checked import CheckedEmbedder
 from ..scores import Signals
 from .provenance import Ranking
 
@@ -124,7 +123,7 @@ def pool(values: Doubles) -> Doubles:
     return np.repeat(np.array(means), sizes)
 
 
-def calibrated_scores(ranking: Ranking, texts: Sequence[Signals], embedder: CheckedEmbedder | None) -> Doubles:
+def calibrated_scores(ranking: Ranking, texts: Sequence[Signals], background: Background | None) -> Doubles:
     """The score of each candidate, falling along the ranking: how likely it answers one of these texts.
 
     A reranker's order gets the scores of the ranking that it read, dealt out anew.
@@ -132,11 +131,10 @@ def calibrated_scores(ranking: Ranking, texts: Sequence[Signals], embedder: Chec
     Args:
         ranking: All candidates, ranked.
         texts: The signals of the texts that were asked, over these candidates.
-        embedder: Of the dense scores, or None.
+        background: Of the embedder; None where there is none, or it is not known: then terms alone count.
     """
-    dense = embedder is not None and texts[0].dense is not None
-    background = embedder.background if embedder is not None and dense else None
-    weights = WITH_EMBEDDER if dense else WITHOUT_EMBEDDER
+    background = None if texts[0].dense is None else background
+    weights = WITHOUT_EMBEDDER if background is None else WITH_EMBEDDER
     probabilities = np.max([weights.probabilities(text, background) for text in texts], axis=0)
     before = ranking.provenance.fused_before
     order = np.argsort(-ranking.fused, kind="stable")

@@ -125,8 +125,11 @@ def examine(database: sqlite3.Connection, format: int, known: Mapping[str, bytes
     for number in to_read:
         row = database.execute(f"SELECT {_DOCUMENT} FROM documents WHERE number = ?", (number,)).fetchone()
         id, text, metadata, host, language, cut, vocabulary, row_checksum, terms_checksum = row
+        if not isinstance(vocabulary, str):
+            vocabulary = ""  # of another length than was written: the terms are broken, and made again
         document = DocumentRow(id, text, metadata, host, language, cut, vocabulary, passages[number])
-        if document.checksum != row_checksum:
+        typed = all(isinstance(value, str) for value in (id, text, metadata, language, cut, host or ""))
+        if not typed or document.checksum != row_checksum:
             lost.append(id)
             continue
         if document.terms_checksum != terms_checksum:

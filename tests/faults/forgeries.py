@@ -21,6 +21,7 @@ from typing import Any
 
 from memorag_integrations.store import memory_files, tables
 from memorag_integrations.store.paths import DATABASE, MEMORIES
+from memorag_integrations.store.records import DocumentRow
 
 JOURNAL, WAL, SHARED = (f"{DATABASE}-{suffix}" for suffix in ("journal", "wal", "shm"))
 JOURNAL_MAGIC = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
@@ -430,6 +431,28 @@ for _name, _statements in {
     ),
 }.items():
     forgery(_name, "dense")(partial(_sql, _statements))
+
+
+def _sealed_row(column: str, value: Any, store: Path, outside: Path) -> None:
+    """A value of another type in every document, with the checksums that fit it."""
+    with edited(store) as database:
+        database.execute(f"UPDATE documents SET {column} = ?", (value,))
+        for number, *row in database.execute(
+            "SELECT number, id, text, metadata, host, language, cut, vocabulary FROM documents"
+        ).fetchall():
+            passages = tables._read_passages(database, [number])[number]
+            document = DocumentRow(*row, passages)
+            database.execute(
+                "UPDATE documents SET seal = ?, terms_seal = ? WHERE number = ?",
+                (document.checksum, document.terms_checksum, number),
+            )
+
+
+for _column in ("text", "metadata", "host", "language", "cut", "vocabulary"):
+    forgery(f"{_column} is a blob, sealed", "dense", "plain")(partial(_sealed_row, _column, b"\xff\x00"))
+forgery("metadata is a list, sealed", "dense")(partial(_sealed_row, "metadata", "[1]"))
+forgery("host is a number, sealed", "dense")(partial(_sealed_row, "host", "17"))
+forgery("language is unknown, sealed", "dense")(partial(_sealed_row, "language", "\x1b[2J"))
 
 
 def _state(value: Any, store: Path, outside: Path) -> None:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -23,16 +24,20 @@ import click
 from benchmarks.synthetic import Extracts, make_documents
 from memorag_integrations import GistMemory, LLMMemory, MemoRAG
 from memorag_integrations.clues import Completion
+from memorag_integrations.contracts import LLM
 from memorag_integrations.errors import MemoRAGError
 
 SLOW = 30.0
+WINDOW = 3000
+"""Tokens, so few that each document has a memory of its own."""
 LIMIT = 1.0
 CASES = (
     *(f"{call} {memories} 4" for call in ("recall", "retrieve", "arecall", "aretrieve") for memories in (1, 5)),
+    *(f"{call} {memories} 4 plain" for call in ("recall", "arecall", "aretrieve") for memories in (1, 5)),
     "memorize 3 1",
     "memorize 3 4",
 )
-"""Call, memories, prompts under way at most."""
+"""Call, memories, prompts under way at most; "plain" for a language model without async calls of its own."""
 
 
 class Slow(Extracts):
@@ -53,13 +58,32 @@ class Slow(Extracts):
         return super().complete(prompt)
 
 
+class Plain(LLM):
+    """Without async calls of its own: the contract's run its sync calls in threads."""
+
+    name, context_window = "plain", WINDOW
+
+    def __init__(self) -> None:
+        self.behind = Slow(window=WINDOW)
+
+    def complete(self, prompt: str, *, max_tokens: int | None = None) -> Completion:
+        return self.behind.complete(prompt)
+
+    def stream(self, prompt: str, *, max_tokens: int | None = None) -> Iterator[str]:
+        yield self.complete(prompt).text
+
+
 def begin(case: str, folder: Path) -> None:
     """In a process of its own: the slow call; prints when it is under way, and when it has ended."""
     import random
 
-    call, memories, together = case.split()
-    llm = Slow(window=4000)
-    documents = make_documents(random.Random(1), int(memories), 4)
+    call, memories, together, *plain = case.split()
+    slow = Slow(window=WINDOW)
+    llm: LLM = slow
+    if plain:
+        llm = Plain()
+        slow = llm.behind
+    documents = make_documents(random.Random(1), int(memories), 16)
     model = (
         GistMemory(llm, folder=folder / "gists", stretch=600, words=20, reply_tokens=300, together=int(together))
         if "memorize" in call
@@ -68,7 +92,8 @@ def begin(case: str, folder: Path) -> None:
     memo = MemoRAG(model)
     if "memorize" not in call:
         memo.memorize(documents, progress=False)
-    llm.slow = True
+        assert len(memo.corpus.memories) == int(memories)
+    slow.slow = True
     work = getattr(memo, call)
     arguments = (documents,) if "memorize" in call else ("Who hid the lantern?",)
     try:

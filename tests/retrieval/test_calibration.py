@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from memorag_integrations.encoders.background import UNRELATED, Background
+from memorag_integrations.encoders.background import KNOWN, UNRELATED, Background, background_of
 from memorag_integrations.retrieval.calibration import (
     WITH_EMBEDDER,
     WITHOUT_EMBEDDER,
@@ -93,3 +93,14 @@ def test_the_background_is_the_embedders_own():
     assert abs(unit.mean) < 0.1 < 0.8 < narrow.mean
     assert narrow.deviation < unit.deviation
     assert len(set(UNRELATED)) == len(UNRELATED)
+
+
+def test_a_models_background_is_known_or_taken_from_the_corpus_and_costs_no_call(minilm):
+    measured = Background.of(minilm.embed_passages(list(UNRELATED)))
+    known = background_of(minilm.name, np.zeros((0, 0), np.float32))
+    assert known == KNOWN[minilm.name]
+    assert (known.mean, known.deviation) == pytest.approx((measured.mean, measured.deviation), abs=2e-3)
+    draw = np.random.default_rng(2).normal(size=(300, 64)).astype(np.float32)
+    vectors = draw / np.linalg.norm(draw, axis=1, keepdims=True)
+    assert background_of("another", vectors[:5]) is None
+    assert background_of("another", vectors).mean == pytest.approx(0, abs=0.1)

@@ -516,5 +516,5 @@ def test_what_is_no_embedder_is_not_called_damage(tmp_path, documents):
     with pytest.raises(InputError, match="embedder must be None"):
         MemoRAG.load(tmp_path / "s", embedder=5)
     broken = HashEmbedder(hook=lambda texts: {}["the model's own error"])
-    with pytest.raises(KeyError, match="own error"):
+    with pytest.raises(EmbedderError, match="own error"):
         MemoRAG.load(tmp_path / "s", embedder=broken)
