@@ -113,7 +113,7 @@ class ExcludedText:
         if number == -1 or number in self._asked:
             return False
         rows = self._holding(number)
-        distinctive = len(rows) <= RARE or chunk[0].isupper() or any(map(str.isdigit, chunk))
+        distinctive = len(rows) <= RARE or chunk[:1].isupper() or any(map(str.isdigit, chunk))
         return distinctive and not self._mask[rows].any()
 
     def _holding(self, number: int) -> Rows:

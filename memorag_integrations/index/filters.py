@@ -60,6 +60,11 @@ def _checked(predicate: Predicate) -> Predicate:
     def accept(metadata: Mapping[str, Any]) -> bool:
         try:
             answer: Any = predicate(_copied(metadata))
+            if inspect.isawaitable(answer) or isinstance(answer, AsyncIterable | Iterator):
+                if inspect.iscoroutine(answer):
+                    answer.close()  # or Python warns that it was never awaited
+                raise _not_yes_or_no(predicate, f"{type(answer).__name__} as its answer")
+            return bool(answer)
         except MemoRAGError:
             raise
         except Exception as error:
@@ -67,14 +72,6 @@ def _checked(predicate: Predicate) -> Predicate:
                 f"The filter {_name(predicate)} raised {type(error).__name__}. A filter is called with the metadata of each "
                 f"passage, and some may lack a key: use metadata.get(…)."
             ) from error
-        if inspect.isawaitable(answer) or isinstance(answer, AsyncIterable | Iterator):
-            if inspect.iscoroutine(answer):
-                answer.close()  # or Python warns that it was never awaited
-            raise _not_yes_or_no(predicate, f"{type(answer).__name__} as its answer")
-        try:
-            return bool(answer)
-        except Exception as error:  # an array of several numbers, say
-            raise _not_yes_or_no(predicate, f"{type(answer).__name__} as its answer") from error
 
     return accept
 

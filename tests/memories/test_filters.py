@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -440,6 +441,10 @@ def test_a_function_that_raises_is_an_error_of_ours_without_the_metadata() -> No
     with pytest.raises(InputError, match=r"raised ValueError") as raised:
         memo.retrieve(QUERY, filters=lambda metadata: int(metadata["kind"]) > 3)
     assert not any(kind in str(raised.value) for kind in TEXTS)
+    with pytest.raises(InputError, match=r"raised ValueError"):
+        memo.retrieve(QUERY, filters=lambda metadata: np.ones(3))
+    with pytest.raises(InputError, match=r"raised KeyError"):
+        memo.recall(QUERY, filters=lambda metadata: metadata["year"] > 1900)
     with pytest.raises(InputError, match="a value of type str") as raised:
         memo.retrieve(QUERY, filters={"kind": {"$gt": 3}})
     assert not any(kind in str(raised.value) for kind in TEXTS)
