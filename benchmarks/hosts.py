@@ -111,12 +111,13 @@ def llama_index(rows, asked):
     nodes = nodes_of(rows)
     ours, theirs = IndexRetriever.from_nodes(nodes, K), BM25Retriever.from_defaults(nodes=nodes, similarity_top_k=K)
     for mode in FUSION_MODES:
-        fused = QueryFusionRetriever(
-            [ours, theirs], llm=MockLLM(), mode=mode, num_queries=1, similarity_top_k=10**6, use_async=False
-        )
         results = []
         for question in asked:
             expected = [node.node_id for one in (ours, theirs) for node in one.retrieve(question)]
+            most = len(set(expected))  # where one node stood there twice, another would have no place
+            fused = QueryFusionRetriever(
+                [ours, theirs], llm=MockLLM(), mode=mode, num_queries=1, similarity_top_k=most, use_async=False
+            )
             results.append(counted([node.node_id for node in fused.retrieve(question)], expected))
         yield f"QueryFusionRetriever({mode.value}): ours, BM25", results
 

@@ -6,12 +6,10 @@ memory, a reranker's scores, a language model's text. The drivers in `drivers` a
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 import time
 from collections.abc import Sequence
-from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
@@ -19,11 +17,11 @@ import numpy as np
 
 from .answers.key_points import HITS, name_key_points
 from .answers.writer import Answer, Writer
-from .clues import Recall, Usage, UsageMeter, attributed, merge_recalls
-from .contracts import Reranker
+from .clues import Recall, Usage, UsageMeter, merge_recalls
 from .corpus.disclosure import without_excluded
-from .corpus.state import Corpus, RoutedMemory
-from .drivers import Steps, gather
+from .corpus.recall import Ask
+from .corpus.state import Corpus
+from .drivers import Steps
 from .encoders.background import Background, background_of
 from .encoders.checked import CheckedEmbedder
 from .errors import InputError, LLMError
@@ -40,22 +38,21 @@ from .retrieval.multi_query import EachMode, check_each_mode, check_each_text, c
 from .retrieval.provenance import Provenance, Ranking
 from .retrieval.query import GUIDED, Mode, Query
 from .retrieval.reading_on import read_on
-from .retrieval.reranking import Reranking, best_rows, reorder, reranker_errors
+from .retrieval.reranking import Rerank, Reranking, best_rows, reorder
 from .retrieval.scoring import Scorer
 from .retrieval.selection import Selection, merge_neighbours, select
 from .scores import Floats, Scores
 from .store.save import Settings
 from .text.languages import foreign_warning
-from .threads import DaemonPool
 
 logger = logging.getLogger(__name__)
 
 _NUMBER = re.compile(r"\d+")
 """The numbers of "The reply held more than 6 clues of a kind; 3 were left out."."""
 
-_CLOSED = (
-    "{} memories were not asked: the filter excludes some of their text, and they can be asked about all of it alone. The "
-    "search goes on without their clues."
+_NOT_ASKED = (
+    "The filter excludes a part of the text of {} memories, which can only be asked about all of it; they were not asked. "
+    "LLMMemory can be asked about a part: see docs/memories.md, Filters."
 )
 
 Method = Literal["whole", "key-points"]
@@ -80,50 +77,6 @@ class Embed:
 
 
 @dataclass(frozen=True)
-class Ask:
-    """The recall of each of several memories, each asked over its own part of the scores.
-
-    Args:
-        parts: The memories.
-        together: Most memories asked at once. How many prompts are under way is the memory model's to say.
-    """
-
-    parts: Sequence[RoutedMemory]
-    together: int = 1
-
-    def run(self) -> list[Recall]:
-        if min(len(self.parts), self.together) <= 1:
-            return [_recall(part) for part in self.parts]
-        pool = DaemonPool(min(len(self.parts), self.together), "memorag-recall")
-        try:
-            asked = [pool.submit(copy_context().run, _recall, part) for part in self.parts]
-            return [recall.result() for recall in asked]
-        finally:
-            pool.shutdown()
-
-    async def arun(self) -> list[Recall]:
-        turns = asyncio.Semaphore(self.together)
-        return await gather([_arecall(part, turns) for part in self.parts])
-
-
-@dataclass(frozen=True)
-class Rerank:
-    """A reranker's score of each text for a query."""
-
-    reranker: Reranker
-    query: str
-    texts: Sequence[str]
-
-    def run(self) -> Sequence[float]:
-        with reranker_errors(self.reranker):
-            return self.reranker.rerank(self.query, self.texts)
-
-    async def arun(self) -> Sequence[float]:
-        with reranker_errors(self.reranker):
-            return await self.reranker.arerank(self.query, self.texts)
-
-
-@dataclass(frozen=True)
 class Write:
     """What a language model writes to a prompt; `evidence` and `usage` go into the answer as they are."""
 
@@ -137,22 +90,6 @@ class Write:
 
     async def arun(self) -> Answer:
         return await self.writer.awrite(self.prompt, self.evidence, self.usage)
-
-
-def _recall(part: RoutedMemory) -> Recall:
-    [recall] = part.memory.recall([part.scores.text], scores=[part.scores])
-    return _placed(recall, part)
-
-
-async def _arecall(part: RoutedMemory, turns: asyncio.Semaphore) -> Recall:
-    async with turns:
-        [recall] = await part.memory.arecall([part.scores.text], scores=[part.scores])
-    return _placed(recall, part)
-
-
-def _placed(recall: Recall, part: RoutedMemory) -> Recall:
-    """`recall` with the document of each clue, and its places in the documents."""
-    return attributed(part.excerpts.in_documents(recall) if part.excerpts else recall, part.documents)
 
 
 # ── the line ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -278,10 +215,8 @@ class Pipeline:
 
     def _ask(self, corpus: Corpus, scores: Scores, admitted: Admitted | None) -> Steps[Recall]:
         """The clues of the memories that the query's scores lead to; nothing of what a filter excludes."""
-        (parts, closed), begun = (
-            corpus.route(scores, self.settings.shards, self.memory_model, admitted),
-            time.perf_counter(),
-        )
+        begun = time.perf_counter()
+        parts, closed = corpus.route(scores, self.settings.shards, self.memory_model, admitted)
         recalls: list[Recall] = yield Ask(parts, self.memory_model.together)
         if admitted is not None:
             recalls = without_excluded(corpus, scores.text, recalls, admitted)
@@ -289,7 +224,7 @@ class Pipeline:
             scores.text, recalls, self.settings.clues if len(recalls) <= 1 else MOST_WEIGHED * self.settings.clues
         )
         if closed:
-            recall = replace(recall, warnings=(*recall.warnings, _CLOSED.format(closed)))
+            recall = replace(recall, warnings=(*recall.warnings, _NOT_ASKED.format(closed)))
         self.meter.add(recall.usage)
         trace.tell(trace.RecallStep.of(recall, len(parts), time.perf_counter() - begun))
         for warning in recall.warnings:

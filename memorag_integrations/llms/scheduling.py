@@ -242,8 +242,12 @@ class _SideBySide:
             ticket = self.tickets.pop(future)
             work = partial(_one, self.llm, self.chains[chain][step], self.max_tokens)
             sent = self.pool.submit(copy_context().run, _then_release, work, ticket, self.failed)
-            sent.add_done_callback(lambda _, ticket=ticket: ticket.release())  # also where it is cancelled unbegun
+            sent.add_done_callback(partial(_release, ticket))  # also where it is cancelled unbegun
             self.under_way[sent] = (chain, step)
+
+
+def _release(ticket: Ticket, _: object) -> None:
+    ticket.release()
 
 
 def _then_release(work: Callable[[], T], ticket: Ticket, failed: threading.Event) -> T:

@@ -99,6 +99,23 @@ def scores_of(back: Sequence[tuple[str, float | None]], count: int, name: str) -
     return [float(score) for score in scores]
 
 
+@dataclass(frozen=True)
+class Rerank:
+    """A reranker's score of each text for a query."""
+
+    reranker: Reranker
+    query: str
+    texts: Sequence[str]
+
+    def run(self) -> Sequence[float]:
+        with reranker_errors(self.reranker):
+            return self.reranker.rerank(self.query, self.texts)
+
+    async def arun(self) -> Sequence[float]:
+        with reranker_errors(self.reranker):
+            return await self.reranker.arerank(self.query, self.texts)
+
+
 def best_rows(reranking: Reranking, ranking: Ranking) -> NDArray[np.intp]:
     """Rows of the candidates that the reranker reads, best first."""
     return np.argsort(-ranking.fused, kind="stable")[: reranking.candidates]

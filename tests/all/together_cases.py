@@ -6,7 +6,6 @@ It stands alone: no other file of the repository can be imported where it runs.
 import asyncio
 import re
 import zlib
-from collections import Counter
 from importlib import import_module
 from importlib.metadata import distributions, version
 from typing import Annotated, Any
@@ -143,13 +142,13 @@ def test_query_fusion_with_bm25_loses_and_doubles_nothing(mode, asynchronous):
     given = nodes()
     ours = IndexRetriever.from_nodes(given, 4)
     theirs = BM25Retriever.from_defaults(nodes=given, similarity_top_k=4)
-    fused = QueryFusionRetriever(
-        [ours, theirs], mode=mode, num_queries=1, similarity_top_k=99, use_async=asynchronous, llm=MockLLM()
-    )
     for query in QUERIES:
-        found = [node.node_id for node in fused.retrieve(query)]
-        assert max(Counter(found).values()) == 1
-        assert set(found) == {node.node_id for one in (ours, theirs) for node in one.retrieve(query)}
+        union = {node.node_id for one in (ours, theirs) for node in one.retrieve(query)}
+        most = len(union)  # where one node stood there twice, another would have no place
+        fused = QueryFusionRetriever(
+            [ours, theirs], mode=mode, num_queries=1, similarity_top_k=most, use_async=asynchronous, llm=MockLLM()
+        )
+        assert sorted(node.node_id for node in fused.retrieve(query)) == sorted(union)
 
 
 def test_a_router_chooses_ours():

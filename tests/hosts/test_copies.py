@@ -336,6 +336,7 @@ def test_memories_that_have_files_travel_too():
     memo.memorize([EngineDocument(text, name) for name, text in TEXTS.items()], progress=False)
     one = IndexRetriever(memo, 2)
     one.persist("memory://gists")
+    assert any("/memories/" in path for path in MemoryFileSystem.store)
     loaded = IndexRetriever.from_persist_dir("memory://gists", memory=GistMemory(ScriptedLLM("Anna kept the mill.")))
     assert ask(loaded) == ask(one)
 

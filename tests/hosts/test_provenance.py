@@ -102,14 +102,24 @@ async def test_a_document_is_equal_for_every_query(number):
 @pytest.mark.parametrize("mode", FUSION_MODES)
 def test_fusion_with_another_retriever_loses_and_doubles_nothing(mode):
     index = VectorStoreIndex(nodes(), embed_model=WordEmbedding())
-    ours, theirs = IndexRetriever.from_index(index, 99), index.as_retriever(similarity_top_k=99)
-    fused = QueryFusionRetriever(
-        [ours, theirs], llm=llama_index_llm("other"), mode=mode, num_queries=1, similarity_top_k=99, use_async=False
-    )
+    ours, theirs = IndexRetriever.from_index(index, 3), index.as_retriever(similarity_top_k=3)
     for query in QUERIES:
-        found = [node.node_id for node in fused.retrieve(query)]
-        assert len(found) == len(set(found))
-        assert set(found) == {node.node_id for r in (ours, theirs) for node in r.retrieve(query)}
+        single = [{node.node_id: node.score for node in one.retrieve(query)} for one in (ours, theirs)]
+        union = single[0].keys() | single[1].keys()
+        fused = QueryFusionRetriever(
+            [ours, theirs],
+            llm=llama_index_llm("other"),
+            mode=mode,
+            num_queries=1,
+            similarity_top_k=len(union),  # where one node stood there twice, another would have no place
+            use_async=False,
+        )
+        found = fused.retrieve(query)
+        assert sorted(node.node_id for node in found) == sorted(union)
+        if mode == FUSION_MODES.RECIPROCAL_RANK:
+            both = single[0].keys() & single[1].keys()
+            assert both
+            assert all((node.score > 1 / 60) == (node.node_id in both) for node in found), "summed"
 
 
 def test_fusion_of_several_queries_over_ours_sums_what_is_the_same():
