@@ -185,7 +185,11 @@ class Windows:
         return spans
 
 
-def remember(engine: MemoRAG, texts: Sequence[Document], cache: Path | None, embedder: str) -> MemoRAG:
+def remember(
+    engine: MemoRAG, documents: Sequence[Document | dict[str, Any]], cache: Path | None, embedder: str
+) -> MemoRAG:
+    """An engine over these documents, of ours or lines of a data file; loaded from the cache where it has them."""
+    texts = [one if isinstance(one, Document) else Document(one["text"], one["id"]) for one in documents]
     if cache is None:
         engine.memorize(texts, progress=False)
         return engine

@@ -50,9 +50,9 @@ logger = logging.getLogger(__name__)
 _NUMBER = re.compile(r"\d+")
 """The numbers of "The reply held more than 6 clues of a kind; 3 were left out."."""
 
-_CLOSED = (
-    "{} memories were not asked: the filter excludes some of their text, and they can be asked about all of it alone. The "
-    "search goes on without their clues."
+_NOT_ASKED = (
+    "The filter excludes a part of the text of {} memories, which can only be asked about all of it; they were not asked. "
+    "LLMMemory can be asked about a part: see docs/memories.md, Filters."
 )
 
 Method = Literal["whole", "key-points"]
@@ -215,10 +215,8 @@ class Pipeline:
 
     def _ask(self, corpus: Corpus, scores: Scores, admitted: Admitted | None) -> Steps[Recall]:
         """The clues of the memories that the query's scores lead to; nothing of what a filter excludes."""
-        (parts, closed), begun = (
-            corpus.route(scores, self.settings.shards, self.memory_model, admitted),
-            time.perf_counter(),
-        )
+        begun = time.perf_counter()
+        parts, closed = corpus.route(scores, self.settings.shards, self.memory_model, admitted)
         recalls: list[Recall] = yield Ask(parts, self.memory_model.together)
         if admitted is not None:
             recalls = without_excluded(corpus, scores.text, recalls, admitted)
@@ -226,7 +224,7 @@ class Pipeline:
             scores.text, recalls, self.settings.clues if len(recalls) <= 1 else MOST_WEIGHED * self.settings.clues
         )
         if closed:
-            recall = replace(recall, warnings=(*recall.warnings, _CLOSED.format(closed)))
+            recall = replace(recall, warnings=(*recall.warnings, _NOT_ASKED.format(closed)))
         self.meter.add(recall.usage)
         trace.tell(trace.RecallStep.of(recall, len(parts), time.perf_counter() - begun))
         for warning in recall.warnings:

@@ -11,12 +11,13 @@ import contextvars
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 _Queue = SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]
@@ -86,6 +87,21 @@ def _serve(queue: _Queue, idle: threading.Semaphore) -> None:
                 future.set_result(result)
                 del result
         del item, future, work  # or an idle thread would keep what it has worked on
+
+
+def side_by_side(work: Callable[[A], T], items: Sequence[A], threads: int) -> list[T]:
+    """The result of `work` for each item, in order; in so many threads, or in this one where one is enough.
+
+    The first error ends the call. What is under way then, or when the call is interrupted, is left behind.
+    """
+    if min(len(items), threads) <= 1:
+        return [work(item) for item in items]
+    pool = DaemonPool(min(len(items), threads), "memorag-side")
+    try:
+        futures: list[Future[T]] = [pool.submit(contextvars.copy_context().run, work, item) for item in items]
+        return [future.result() for future in futures]
+    finally:
+        pool.shutdown()
 
 
 _pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, DaemonPool] = weakref.WeakKeyDictionary()

@@ -11,7 +11,7 @@ import weakref
 
 import pytest
 
-from memorag_integrations.threads import MOST, DaemonPool, in_thread
+from memorag_integrations.threads import MOST, DaemonPool, in_thread, side_by_side
 
 
 def test_a_pool_does_all_work_in_as_many_threads_as_it_may():
@@ -103,7 +103,7 @@ def test_nested_loops_do_not_wait_for_each_other():
 
 SCRIPT = """
 import asyncio, time
-from memorag_integrations.threads import DaemonPool, in_thread
+from memorag_integrations.threads import MOST, DaemonPool, in_thread, side_by_side
 async def main():
     task = asyncio.ensure_future(in_thread(time.sleep, 60))
     await asyncio.sleep(0.1)
@@ -117,3 +117,13 @@ print("ended")
 def test_the_process_ends_at_once():
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=40)
     assert (done.returncode, done.stdout, done.stderr) == (0, "ended\n", "")
+
+
+@pytest.mark.parametrize("threads", [1, 2, 50])
+def test_side_by_side(threads):
+    variable = contextvars.ContextVar("variable", default=0)
+    variable.set(7)
+    assert side_by_side(lambda n: n * variable.get(), range(9), threads) == [7 * n for n in range(9)]
+    assert side_by_side(len, [], threads) == []
+    with pytest.raises(ZeroDivisionError):
+        side_by_side(lambda n: 1 // n, [2, 1, 0], threads)

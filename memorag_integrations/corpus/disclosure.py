@@ -23,30 +23,40 @@ def without_excluded(corpus: Corpus, query: str, recalls: Sequence[Recall], admi
         recalls: Of memories over the corpus's documents.
         admitted: What the filter admits.
     """
-    fence = _Fence(corpus, query, admitted)
-    return [fence.passed(recall) for recall in recalls]
+    fence = _Fence(corpus, admitted)
+    recalls = [replace(recall, clues=tuple(filter(fence.passes, recall.clues))) for recall in recalls]
+    texts = [text for recall in recalls for text in (recall.answer or "", *recall.warnings)]
+    texts += [clue.text for recall in recalls for clue in recall.clues if not fence.quotes(clue)]
+    index = corpus.index
+    excluded = ExcludedText(index.terms, index.languages, admitted, query).among(texts)
+    return [
+        replace(
+            recall,
+            clues=tuple(clue for clue in recall.clues if clue.text not in excluded or fence.quotes(clue)),
+            answer=None if recall.answer in excluded else recall.answer,
+            warnings=tuple(warning for warning in recall.warnings if warning not in excluded),
+        )
+        for recall in recalls
+    ]
 
 
 @dataclass(frozen=True)
 class _Fence:
+    """The places of clues, held against what a filter admits."""
+
     corpus: Corpus
-    query: str
     admitted: Admitted
 
-    def passed(self, recall: Recall) -> Recall:
-        return replace(
-            recall,
-            clues=tuple(clue for clue in recall.clues if self._passes(clue)),
-            answer=recall.answer if recall.answer and not self._excluded.within(recall.answer) else None,
-            warnings=tuple(warning for warning in recall.warnings if not self._excluded.within(warning)),
-        )
-
-    def _passes(self, clue: Clue) -> bool:
+    def passes(self, clue: Clue) -> bool:
+        """Whether a clue is of admitted documents and, where it has a place, stands in admitted passages."""
         if clue.document_id is not None and clue.document_id not in self.admitted:
             return False
-        if clue.grounding is not None and not self._stands_in_admitted(clue.grounding):
-            return False
-        return not self._excluded.within(clue.text)
+        return clue.grounding is None or self._stands_in_admitted(clue.grounding)
+
+    def quotes(self, clue: Clue) -> bool:
+        """Whether a clue that passes is what stands at its place, letter for letter."""
+        place = clue.grounding
+        return place is not None and clue.text == self.corpus.texts[place.document_id][place.start : place.end]
 
     def _stands_in_admitted(self, place: Grounding) -> bool:
         """Whether all of a place but blanks lies in admitted passages."""
@@ -85,8 +95,3 @@ class _Fence:
     @cached_property
     def _known_ranges(self) -> dict[str, list[tuple[int, int]]]:
         return {}
-
-    @cached_property
-    def _excluded(self) -> ExcludedText:
-        index = self.corpus.index
-        return ExcludedText(index.terms, index.languages, self.admitted, self.query)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextvars import copy_context
 from dataclasses import dataclass
 
 from ..clues import Recall, attributed
 from ..drivers import gather
-from ..threads import DaemonPool
+from ..threads import side_by_side
 from .state import RoutedMemory
 
 
@@ -26,14 +25,7 @@ class Ask:
     together: int = 1
 
     def run(self) -> list[Recall]:
-        if min(len(self.parts), self.together) <= 1:
-            return [_recall(part) for part in self.parts]
-        pool = DaemonPool(min(len(self.parts), self.together), "memorag-recall")
-        try:
-            asked = [pool.submit(copy_context().run, _recall, part) for part in self.parts]
-            return [recall.result() for recall in asked]
-        finally:
-            pool.shutdown()
+        return side_by_side(_recall, self.parts, self.together)
 
     async def arun(self) -> list[Recall]:
         turns = asyncio.Semaphore(self.together)

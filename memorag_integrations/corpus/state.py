@@ -148,7 +148,7 @@ class Corpus:
         restricted = 0
         for number in picked:
             shard, memory = self.shards[number], self.memories[number]
-            if not model.reads_text(memory) or all(document.id in admitted.whole for document in shard.documents):
+            if all(document.id in admitted.whole for document in shard.documents) or not model.reads_text(memory):
                 routed[number] = memory, None
             elif restricted < most and model.can_restrict(memory):
                 excerpts = Excerpts.of(shard, admitted)

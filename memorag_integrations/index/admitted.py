@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,12 @@ RUN = 4
 RARE = 3
 """Most passages that hold a rare term."""
 
+BATCH = 5_000
+"""Runs that are looked for in one pass: so few that a run of their terms fits one 64-bit number."""
+
 Rows = NDArray[np.intp]
+Run = tuple[int, ...]
+"""Numbers of terms that stand one after another."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,11 +67,11 @@ class Admitted:
 
 
 class ExcludedText:
-    """Finds text that stands in the excluded passages of an index alone. What the query says itself is not counted.
+    """Finds texts that hold text which stands in the excluded passages of an index alone.
 
     A text holds such text where one of its words stands in excluded passages alone, and is rare there, a name or a number;
     or where a run of `RUN` terms (all terms of a shorter text) stands in an excluded passage, in none that is admitted.
-    Other words of a language model's own are no sign of what it has read.
+    What the query says itself is not counted. Other words of a language model's own are no sign of what it has read.
 
     Args:
         index: The terms of the passages.
@@ -78,28 +83,29 @@ class ExcludedText:
     def __init__(self, index: TermIndex, languages: Sequence[str], admitted: Admitted, query: str) -> None:
         self._index, self._languages, self._mask = index, languages, admitted.mask
         self._rows: dict[int, Rows] = {}
-        self._asked = {
-            n for language in languages for numbers in self._numbers(query, language).values() for n in numbers
-        }
+        self._asked = {n for language in languages for _, numbers in self._numbers(query, language) for n in numbers}
 
-    def within(self, text: str) -> bool:
-        """Whether `text` holds any."""
-        for language in self._languages:
-            chunks = self._numbers(text, language)
-            if any(self._tells(chunk, number) for (_, chunk), numbers in chunks.items() for number in set(numbers)):
-                return True
-            sequence = [number for numbers in chunks.values() for number in numbers]
-            runs = {tuple(sequence[i : i + RUN]) for i in range(max(1, len(sequence) - RUN + 1))}
-            if any(self._excluded(run) for run in runs if run and -1 not in run and not self._asked.issuperset(run)):
-                return True
-        return False
+    def among(self, texts: Iterable[str]) -> set[str]:
+        """Those of the texts that hold any, in one pass over the terms of the index."""
+        found: set[str] = set()
+        runs: dict[Run, set[str]] = {}
+        for text in dict.fromkeys(texts):
+            for language in self._languages:
+                chunks = self._numbers(text, language)
+                if any(self._tells(chunk, number) for chunk, numbers in chunks for number in set(numbers)):
+                    found.add(text)
+                for run in _runs([number for _, numbers in chunks for number in numbers]):
+                    if not self._asked.issuperset(run):
+                        runs.setdefault(run, set()).add(text)
+        suspects = [run for run, holders in runs.items() if not holders <= found]
+        return found.union(*(runs[run] for run in self._excluded(suspects)))
 
-    def _numbers(self, text: str, language: str) -> dict[tuple[int, str], list[int]]:
-        """The numbers of the terms of each chunk, by its place and text; -1 for a term that no passage has."""
-        vocabulary, numbers = self._index.vocabulary, {}
-        for place, (chunk, terms) in enumerate(chunk_terms(text, language, vocabulary.tokenizer)):
+    def _numbers(self, text: str, language: str) -> list[tuple[str, list[int]]]:
+        """Each chunk of a text, and the numbers of its terms; -1 for a term that no passage has."""
+        vocabulary, numbers = self._index.vocabulary, []
+        for chunk, terms in chunk_terms(text, language, vocabulary.tokenizer):
             found = [vocabulary.find(term) for term in terms]
-            numbers[place, chunk] = [-1 if n is None or not len(self._holding(n)) else n for n in found]
+            numbers.append((chunk, [-1 if n is None or not len(self._holding(n)) else n for n in found]))
         return numbers
 
     def _tells(self, chunk: str, number: int) -> bool:
@@ -110,27 +116,60 @@ class ExcludedText:
         distinctive = len(rows) <= RARE or chunk[0].isupper() or any(map(str.isdigit, chunk))
         return distinctive and not self._mask[rows].any()
 
-    def _excluded(self, run: tuple[int, ...]) -> bool:
-        """Whether these terms stand in a row in an excluded passage, and in none that is admitted."""
-        by_size = sorted(map(self._holding, set(run)), key=len)
-        rows = by_size[0]
-        for others in by_size[1:]:
-            rows = np.intersect1d(rows, others, assume_unique=True)
-        admitted = self._mask[rows]
-        return self._stands(run, rows[~admitted]) and not self._stands(run, rows[admitted])
-
-    def _stands(self, run: tuple[int, ...], rows: Rows) -> bool:
-        """Whether these terms stand in a row in any of these passages."""
-        for row in rows:
-            terms = self._index.rows[row]
-            begins = np.ones(max(0, len(terms) - len(run) + 1), dtype=bool)
-            for i, number in enumerate(run):
-                begins &= terms[i : i + len(begins)] == number
-            if begins.any():
-                return True
-        return False
-
     def _holding(self, number: int) -> Rows:
         if number not in self._rows:
-            self._rows[number] = self._index.rows_of(number)
+            self._rows[number] = self._index.passages_with(number)
         return self._rows[number]
+
+    def _excluded(self, runs: Sequence[Run]) -> set[Run]:
+        """Those of the runs whose terms stand in a row in an excluded passage, and in none that is admitted."""
+        if not runs:
+            return set()
+        lengths = np.array([len(row) for row in self._index.rows])
+        terms = np.concatenate(self._index.rows)
+        row_of = np.repeat(np.arange(len(lengths)), lengths)
+        found: set[Run] = set()
+        for length in range(1, RUN + 1):
+            of_length = [run for run in runs if len(run) == length]
+            for batch in (of_length[i : i + BATCH] for i in range(0, len(of_length), BATCH)):
+                codes, at = _codes(batch, terms)
+                inside = row_of[at] == row_of[at + length - 1]
+                wanted, at = codes[-len(batch) :], at[inside]
+                there = codes[: -len(batch)][inside]
+                admitted = self._mask[row_of[at]]
+                alone = np.isin(wanted, there[~admitted]) & ~np.isin(wanted, there[admitted])
+                found.update(batch[i] for i in np.flatnonzero(alone))
+        return found
+
+
+def _codes(runs: Sequence[Run], terms: NDArray[np.uint32]) -> tuple[NDArray[np.int64], Rows]:
+    """Equal runs of terms as equal numbers.
+
+    Args:
+        runs: Of one length, at most `BATCH`.
+        terms: Of all passages, one after another.
+
+    Returns:
+        The number of the run at each of some places in `terms`, then of each of `runs`; and these places: those where
+        nothing but terms of the runs stands.
+    """
+    known, within_runs = np.unique(np.array(runs, dtype=np.int64), return_inverse=True)
+    number_of = np.zeros(max(int(terms.max(initial=0)), int(known[-1])) + 1, dtype=np.int64)
+    number_of[known] = np.arange(1, len(known) + 1)
+    numbers, length, base = number_of[terms], len(runs[0]), len(known) + 1
+    places = max(0, len(numbers) - length + 1)
+    whole = np.ones(places, dtype=bool)
+    for i in range(length):
+        whole &= numbers[i : i + places] > 0
+    at = np.flatnonzero(whole)
+    codes = np.zeros(len(at) + len(runs), dtype=np.int64)
+    of_runs = within_runs.reshape(len(runs), length) + 1
+    for i in range(length):
+        codes = codes * base + np.concatenate([numbers[at + i], of_runs[:, i]])
+    return codes, at
+
+
+def _runs(numbers: Sequence[int]) -> set[Run]:
+    """The runs of `RUN` terms, or the one of all; none with a term that no passage has."""
+    runs = {tuple(numbers[i : i + RUN]) for i in range(max(1, len(numbers) - RUN + 1))}
+    return {run for run in runs if run and -1 not in run}

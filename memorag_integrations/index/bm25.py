@@ -231,11 +231,6 @@ class TermIndex:
                 scores[rows] += idf * (counts / (counts + self._norms[rows]))
         return scores
 
-    def rows_of(self, number: int) -> NDArray[np.intp]:
-        """Passages that hold a term, rising."""
-        rows = [self._live(number, *pair)[0] for pair in self._segments]
-        return np.sort(np.concatenate(rows)).astype(np.intp) if rows else np.zeros(0, np.intp)
-
     def holding(self, numbers: Sequence[int]) -> NDArray[np.intp]:
         """Passages that hold every one of these terms, at least one, rising."""
         held = np.zeros(len(self.rows), dtype=np.int32)

@@ -170,7 +170,7 @@ class CachedMemoryModel(RestrictingModel):
             return self._joined[key][1]
 
     def reads_text(self, memory: Memory) -> bool:
-        return bool(declared(uncached(memory), "reads_text", BaseMemory.reads_text))
+        return getattr(uncached(memory), "reads_text", BaseMemory.reads_text) is not False
 
     def can_restrict(self, memory: Memory) -> bool:
         own = getattr(type(uncached(memory)), "restricted", None)

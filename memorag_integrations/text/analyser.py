@@ -97,14 +97,16 @@ class _Kept(dict[str, Sequence[str]]):
 
     def __missing__(self, chunk: str) -> Sequence[str]:
         found = self._answer(chunk)
-        self.keep(chunk, found)
+        if len(chunk) <= LONGEST_TERM and (
+            chunk.isascii() or not UNSPACED.match(chunk)
+        ):  # a clause hardly occurs again
+            self.keep(chunk, found)
         return found
 
     def keep(self, chunk: str, answer: Sequence[str]) -> None:
         if len(self) >= _MOST_KEPT:
             self.clear()
-        if len(chunk) <= LONGEST_TERM:
-            self[chunk] = answer
+        self[chunk] = answer
 
 
 class Analyser:
@@ -142,14 +144,17 @@ class Analyser:
         return forms
 
     def _terms(self, chunk: str) -> Sequence[str]:
+        if _HAN_AND_KANA.fullmatch(chunk):  # what most chunks of such a text are
+            return pairs(chunk)
         if not chunk.isascii() and UNSPACED.search(chunk):
             return self._unspaced(chunk)
         forms = self.forms(chunk)
-        self.stops_of.keep(chunk, tuple(forms.stops))
+        if len(chunk) <= LONGEST_TERM:
+            self.stops_of.keep(chunk, tuple(forms.stops))
         return tuple(forms.weights)
 
     def _stops(self, chunk: str) -> Sequence[str]:
-        return () if not chunk.isascii() and UNSPACED.search(chunk) else tuple(self.forms(chunk).stops)
+        return () if UNSPACED.search(chunk) else tuple(self.forms(chunk).stops)
 
     def _unspaced(self, chunk: str) -> list[str]:
         """The terms of a chunk with characters of a script without blanks, repeats kept."""
@@ -159,8 +164,6 @@ class Analyser:
                 found += chain.from_iterable(map(self.terms_of.__getitem__, cut(run)))
                 continue
             found += pairs(run)
-            if len(run) > 1:
-                found += HAN_OR_KANA.findall(run)
         return found
 
     def _add(self, chunk: str, forms: Forms) -> None:
@@ -360,6 +363,7 @@ _ELIDING = frozenset(("fr", "it", "ca"))
 _ARTICLES = frozenset(
     re.findall(r"\w+", "l d j m t s c n qu jusqu lorsqu puisqu quoiqu un all dall dell nell sull quell gl agl")
 )
+_HAN_AND_KANA = re.compile(f"[{HAN}{KANA}]+")  # "看守人"
 HAN_OR_KANA = re.compile(f"[{HAN}{KANA}]")
 # A Chinese character that stands alone or between kana is a word: "灯" of "灯を".
 _LONE_HAN = re.compile(rf"(?<![{HAN}])[{HAN}](?![{HAN}])")

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import Stemmer
 
 from ..errors import InputError
-from .analyser import IDENTIFIER_WEIGHT, SNOWBALL, analyser_of, pairs
-from .chunks import UNSPACED, chunks_of
+from .analyser import HAN_OR_KANA, IDENTIFIER_WEIGHT, SNOWBALL, analyser_of, pairs
+from .chunks import UNSPACED, chunks_of, cut
 from .folding import normalize
 from .languages import SURE, identify
 from .stop_words import NEGATIONS, stop_words
@@ -74,7 +74,9 @@ class QueryTerms(NamedTuple):
 
 
 def terms(text: str, language: str, tokenizer: Tokenizer | None = None) -> list[str]:
-    """The terms of `text` as they are indexed: in order, repeats kept; then its stop words, sorted, each once.
+    """The terms of `text` as they are indexed: in order, repeats kept.
+
+    Then, each once: its stop words, and its single Chinese and Japanese characters, for queries that have nothing else.
 
     Words are folded (compatibility forms, case, invisible characters) and stemmed for `language`; a word with accents
     counts under its spelling without them, too. An identifier counts as a whole and in parts. Runs of a script written
@@ -91,9 +93,12 @@ def terms(text: str, language: str, tokenizer: Tokenizer | None = None) -> list[
     """
     if tokenizer is not None:
         return tokenizer.terms(text)
-    analyser, chunks = analyser_of(language), chunks_of(text)
+    text = normalize(text)
+    analyser, chunks = analyser_of(language), cut(text)
     out = list(chain.from_iterable(map(analyser.terms_of.__getitem__, chunks)))
     out += sorted(set(chain.from_iterable(map(analyser.stops_of.__getitem__, set(chunks)))))
+    if not text.isascii():
+        out += sorted(HAN_OR_KANA.findall("".join(set(text))))
     return out
 
 

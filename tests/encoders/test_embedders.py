@@ -9,7 +9,7 @@ import pytest
 
 from memorag_integrations import registry
 from memorag_integrations.contracts import Embedder
-from memorag_integrations.documents import text_hash
+from memorag_integrations.documents import Passage, text_hash
 from memorag_integrations.encoders.checked import BATCH, CheckedEmbedder, check_vectors, take_fingerprint
 from memorag_integrations.encoders.embedders import (
     MiniLMEmbedder,
@@ -20,6 +20,7 @@ from memorag_integrations.encoders.embedders import (
 from memorag_integrations.encoders.fingerprint import EmbedderFingerprint
 from memorag_integrations.errors import Cancelled, EmbedderError, InputError, MissingExtraError
 from memorag_integrations.progress import silent
+from memorag_integrations.scores import LexicalWeights
 from tests.bge_checkpoint import change_config, make_stella
 from tests.conftest import HashEmbedder
 
@@ -261,3 +262,15 @@ async def test_an_expected_fingerprint_is_checked_by_async_too():
     checked = CheckedEmbedder(HashEmbedder(seed=1), take_fingerprint(HashEmbedder()))
     with pytest.raises(EmbedderError, match="The stored vectors were made by"):
         await checked.aembed_queries(["x"])
+
+
+def test_lexical_weights_of_passages_that_are_gone_go():
+    checked = CheckedEmbedder(HashEmbedder())
+    weights = LexicalWeights(np.zeros(0, np.uint32), np.zeros(0, np.float32))
+    living = [Passage(f"{n}", "d", f"text {n}", None, None, 0.0) for n in range(50)]
+    for turn in range(40):
+        checked.keep({}, {text_hash(f"gone {turn} {n}"): weights for n in range(100)})
+        checked.keep({}, {text_hash(passage.text): weights for passage in living})
+        checked.forget_weights(living)
+        assert {text_hash(passage.text) for passage in living} <= set(checked.weights)
+        assert len(checked.weights) <= 2 * len(living) + 1000

@@ -12,7 +12,8 @@ The language models quote what they are sent; one of them quotes what it was sen
 its own might. Memories of a user's own name whatever they like. A memory of keys and values counts as asked about the whole
 text of its shard.
 
-Prints the leaks of each kind and memory; exit status 1 where there is any.
+Prints the leaks of each kind and memory, and how many calls under a filter were answered with clues of admitted text ("heard");
+exit status 1 where there is any leak.
 """
 
 from __future__ import annotations
@@ -287,6 +288,8 @@ class World:
     logged: list[str] = field(default_factory=list)
     traces: list[str] = field(default_factory=list)
     calls: int = 0
+    heard: int = 0
+    """Calls under a filter whose clues or reasons held a word of an admitted paragraph."""
     leaks: list[tuple[str, str]] = field(default_factory=list)
 
     def secrets(self, accept: Callable[[Mapping[str, Any]], bool] | None) -> set[str]:
@@ -305,6 +308,8 @@ class World:
                 said = dict(call())
         except MemoRAGError as error:
             said = {"errors": str(error)}
+        heard = set(SECRET.findall(str([said.get(kind) for kind in ("clues", "provenance")])))
+        self.heard += bool(secrets and heard - secrets)
         said |= {"prompts": self.prompts, "logs": self.logged, "traces": self.traces}
         for kind, texts in said.items():
             leaked = set(SECRET.findall(str(texts))) & secrets
@@ -574,13 +579,14 @@ def names_of(corpora: int) -> Iterator[str]:
 @click.option("--memory", "memories", multiple=True, help="Only these memories.")
 def main(corpora: int, first: int, memories: Sequence[str]) -> None:
     began, counts, leaks = time.perf_counter(), Counter[str](), Counter[tuple[str, str]]()
-    leaky, examples, calls = Counter[str](), [], 0
+    leaky, heard, examples, calls = Counter[str](), Counter[str](), [], 0
     with tempfile.TemporaryDirectory() as scratch:
         for n, drawn in enumerate(names_of(corpora), first):
             name = memories[n % len(memories)] if memories else drawn
             world = examine(str(n), name, Path(scratch))
             counts[name] += 1
             calls += world.calls
+            heard[name] += world.heard
             leaky[name] += bool(world.leaks)
             leaks.update({(name, kind) for kind, _ in world.leaks})
             examples += [f"{name}: {kind}: {told}" for kind, told in world.leaks[:1]]
@@ -588,10 +594,10 @@ def main(corpora: int, first: int, memories: Sequence[str]) -> None:
     click.echo(
         f"{corpora} corpora, {calls:,} calls, {time.perf_counter() - began:.0f} s; corpora with a leak, by kind:"
     )
-    click.echo(f"{'memory':<20}{'corpora':>9}{'leaky':>8}" + "".join(f"{kind:>15}" for kind in kinds))
+    click.echo(f"{'memory':<20}{'corpora':>9}{'leaky':>8}{'heard':>8}" + "".join(f"{kind:>15}" for kind in kinds))
     for name, count in counts.items():
         row = "".join(f"{leaks[name, kind]:>15}" for kind in kinds)
-        click.echo(f"{name:<20}{count:>9}{leaky[name]:>8}{row}")
+        click.echo(f"{name:<20}{count:>9}{leaky[name]:>8}{heard[name]:>8}{row}")
     click.echo(f"{'all':<20}{corpora:>9}{leaky.total():>8}")
     for example in examples[:20]:
         click.echo(f"  {example}")

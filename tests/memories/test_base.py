@@ -35,9 +35,10 @@ DOCUMENTS = [
 
 
 class Own:
-    """A memory of a user's own: derives from nothing, and reads the scores."""
+    """A memory of a user's own: derives from nothing, and reads the scores alone."""
 
     token_count = nbytes = 1
+    reads_text = False
 
     def __init__(self, asked: list[str]) -> None:
         self.asked = asked
@@ -287,12 +288,12 @@ def ask(memory: Memory, query: str = "How much?", scores: Sequence[Scores] = ())
     return memory.recall([query], scores=scores)[0]
 
 
-def test_a_memory_that_reads_no_scores_is_not_asked_again_under_another_filter() -> None:
+def test_a_memory_is_not_asked_again_under_a_filter_that_admits_the_same_text() -> None:
     llm = ScriptedLLM(json.dumps({"spans": ["Anna kept the mill."]}))
     memo = memorized(LLMMemory(llm))
-    for filters in (None, {"kind": "a"}, None):
+    for filters in (None, {"kind": ["a", "b"]}, {"kind": "a"}, {"kind": {"$ne": "b"}}, None):
         assert memo.recall("Where is the mill?", filters=filters).clues
-    assert len(llm.prompts) == 1
+    assert len(llm.prompts) == 2, "all of the text, and the part that two of the filters admit"
 
 
 def test_prompts_that_are_replaced_are_asked_with() -> None:

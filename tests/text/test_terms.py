@@ -68,14 +68,14 @@ def test_the_parts_of_an_identifier_count_too(identifier, parts):
 
 
 def test_scripts_without_blanks_become_pairs_of_characters_whatever_the_language():
-    assert terms("看守人", "zh") == terms("看守人", "en") == ["看守", "守人", "看", "守", "人"]
+    assert terms("看守人", "zh") == terms("看守人", "en") == ["看守", "守人", "人", "守", "看"]
     assert list(query_terms("看守人", ["zh"]).weights) == ["看守", "守人"], (
         "single characters are for those who ask for one"
     )
     assert terms("看守看守", "zh").count("看守") == 2, "repeats are kept"
-    assert terms("灯", "ja") == ["灯"]
+    assert set(terms("灯", "ja")) == {"灯"}
     assert terms("เรือ", "th") == ["เร", "รื", "ือ"]
-    assert terms("Python入門guide", "en") == ["python", "入門", "入", "門", "guid"]
+    assert terms("Python入門guide", "en") == ["python", "入門", "guid", "入", "門"]
 
 
 def test_a_huge_token_is_cut_and_still_found_by_its_beginning():
