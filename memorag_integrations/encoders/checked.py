@@ -64,7 +64,6 @@ class CheckedEmbedder:
         """Another one over the same model, whose vectors under way are its own."""
         copy = CheckedEmbedder(self.embedder, self._fingerprint)
         copy._verified, copy.weights, copy.late = self._verified, dict(self.weights), self.late
-        copy._background = self._background
         return copy
 
     @property

@@ -6,7 +6,6 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from itertools import chain
 from operator import add
 
 import Stemmer
@@ -14,7 +13,7 @@ import Stemmer
 from .chunks import UNSPACED, cut, split_scripts
 from .folding import fold, plain, spellings
 from .identifiers import name_forms, number_forms
-from .scripts import HAN, KANA
+from .scripts import HAN
 from .stop_words import stop_words
 
 SNOWBALL = {
@@ -97,9 +96,7 @@ class _Kept(dict[str, Sequence[str]]):
 
     def __missing__(self, chunk: str) -> Sequence[str]:
         found = self._answer(chunk)
-        if len(chunk) <= LONGEST_TERM and (
-            chunk.isascii() or not UNSPACED.match(chunk)
-        ):  # a clause hardly occurs again
+        if len(chunk) <= LONGEST_TERM:
             self.keep(chunk, found)
         return found
 
@@ -116,7 +113,7 @@ class Analyser:
         language: ISO 639-1 code.
 
     Attributes:
-        terms_of: By chunk, what it is indexed under, stop words apart, repeats kept.
+        terms_of: By chunk, what it is indexed under, stop words apart.
         stops_of: By chunk, its stop words.
     """
 
@@ -144,27 +141,13 @@ class Analyser:
         return forms
 
     def _terms(self, chunk: str) -> Sequence[str]:
-        if _HAN_AND_KANA.fullmatch(chunk):  # what most chunks of such a text are
-            return pairs(chunk)
-        if not chunk.isascii() and UNSPACED.search(chunk):
-            return self._unspaced(chunk)
         forms = self.forms(chunk)
         if len(chunk) <= LONGEST_TERM:
             self.stops_of.keep(chunk, tuple(forms.stops))
         return tuple(forms.weights)
 
     def _stops(self, chunk: str) -> Sequence[str]:
-        return () if UNSPACED.search(chunk) else tuple(self.forms(chunk).stops)
-
-    def _unspaced(self, chunk: str) -> list[str]:
-        """The terms of a chunk with characters of a script without blanks, repeats kept."""
-        found: list[str] = []
-        for run in split_scripts(chunk):
-            if not UNSPACED.match(run):
-                found += chain.from_iterable(map(self.terms_of.__getitem__, cut(run)))
-                continue
-            found += pairs(run)
-        return found
+        return tuple(self.forms(chunk).stops)
 
     def _add(self, chunk: str, forms: Forms) -> None:
         """Add the forms of a chunk of any kind to `forms`."""
@@ -363,8 +346,6 @@ _ELIDING = frozenset(("fr", "it", "ca"))
 _ARTICLES = frozenset(
     re.findall(r"\w+", "l d j m t s c n qu jusqu lorsqu puisqu quoiqu un all dall dell nell sull quell gl agl")
 )
-_HAN_AND_KANA = re.compile(f"[{HAN}{KANA}]+")  # "看守人"
-HAN_OR_KANA = re.compile(f"[{HAN}{KANA}]")
 # A Chinese character that stands alone or between kana is a word: "灯" of "灯を".
 _LONE_HAN = re.compile(rf"(?<![{HAN}])[{HAN}](?![{HAN}])")
 # Korean particles after a noun: "에서" and "는" of "집에서는".

@@ -11,6 +11,8 @@ from .scripts import WITHOUT_BLANKS, marks
 UNSPACED = re.compile(rf"[{WITHOUT_BLANKS}]")
 """A character of a script written without blanks, such as "灯"."""
 
+_RUN = re.compile(rf"[{WITHOUT_BLANKS}]+")  # "看守人"
+_PAIRS = re.compile(rf"(?=([{WITHOUT_BLANKS}]{{2}}))")  # "看守", "守人" of "看守人"
 _RUNS = re.compile(rf"[{WITHOUT_BLANKS}]+|[^{WITHOUT_BLANKS}]+")  # "Python", "入門", "guide" of "Python入門guide"
 
 
@@ -25,6 +27,17 @@ def chunks_of(text: str) -> list[str]:
 def cut(text: str) -> list[str]:
     """The chunks of a text that is normalised."""
     return (_ASCII if text.isascii() else _pattern()).findall(text)
+
+
+def take_unspaced(text: str) -> tuple[list[str], str]:
+    """The terms of the runs of a script without blanks in a normalised text, and the text without these runs.
+
+    The terms are the pairs of neighbours, repeats kept, and the single characters, each once.
+    """
+    if text.isascii() or not UNSPACED.search(text):
+        return [], text
+    singles = sorted(UNSPACED.findall("".join(set(text))))
+    return [*_PAIRS.findall(text), *singles], _RUN.sub("|", text)  # "|" joins nothing and parts what it stands between
 
 
 def split_scripts(chunk: str) -> list[str]:

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import Stemmer
 
 from ..errors import InputError
-from .analyser import HAN_OR_KANA, IDENTIFIER_WEIGHT, SNOWBALL, analyser_of, pairs
-from .chunks import UNSPACED, chunks_of, cut
+from .analyser import IDENTIFIER_WEIGHT, SNOWBALL, analyser_of, pairs
+from .chunks import UNSPACED, chunks_of, cut, take_unspaced
 from .folding import normalize
 from .languages import SURE, identify
 from .stop_words import NEGATIONS, stop_words
@@ -74,14 +74,13 @@ class QueryTerms(NamedTuple):
 
 
 def terms(text: str, language: str, tokenizer: Tokenizer | None = None) -> list[str]:
-    """The terms of `text` as they are indexed: in order, repeats kept.
-
-    Then, each once: its stop words, and its single Chinese and Japanese characters, for queries that have nothing else.
+    """The terms of `text` as they are indexed: those of its words in order, repeats kept; its stop words, each once; those
+    of its runs without blanks.
 
     Words are folded (compatibility forms, case, invisible characters) and stemmed for `language`; a word with accents
     counts under its spelling without them, too. An identifier counts as a whole and in parts. Runs of a script written
-    without blanks (Chinese, Japanese, Thai, Lao, Burmese, Khmer, Tibetan) become pairs of characters, whatever the
-    language; Hangul words become pairs of syllables beside the word. A stop word in capitals ("WHO") is a name, too.
+    without blanks (Chinese, Japanese, Thai, Lao, Burmese, Khmer, Tibetan) become pairs of characters, and each character
+    once, for queries that have nothing else; Hangul words become pairs of syllables beside the word. A stop word in capitals ("WHO") is a name, too.
 
     Args:
         text: Any text.
@@ -93,12 +92,11 @@ def terms(text: str, language: str, tokenizer: Tokenizer | None = None) -> list[
     """
     if tokenizer is not None:
         return tokenizer.terms(text)
-    text = normalize(text)
+    unspaced, text = take_unspaced(normalize(text))
     analyser, chunks = analyser_of(language), cut(text)
     out = list(chain.from_iterable(map(analyser.terms_of.__getitem__, chunks)))
     out += sorted(set(chain.from_iterable(map(analyser.stops_of.__getitem__, set(chunks)))))
-    if not text.isascii():
-        out += sorted(HAN_OR_KANA.findall("".join(set(text))))
+    out += unspaced
     return out
 
 

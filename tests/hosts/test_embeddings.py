@@ -19,7 +19,6 @@ from langchain_memorag import MemoRAGRetriever as ChainRetriever
 from llamaindex_memorag import LLMMemory
 from llamaindex_memorag import MemoRAGRetriever as IndexRetriever
 from memorag_integrations.documents import EMBEDDING_TEXT
-from memorag_integrations.encoders.background import UNRELATED
 from memorag_integrations.errors import InputError
 from memorag_integrations.memories.llm import LLMMemory as EngineLLMMemory
 from tests.hosts.corpus import TEXTS, vector
@@ -33,24 +32,18 @@ def _no_app_settings(monkeypatch):
 
 
 class Counting(BaseEmbedding):
-    """Bag-of-words vectors; counts calls and texts. `instruction` goes before queries: it is another vector then. The texts
-    of the model's background, which are embedded once for each engine, are counted apart.
-    """
+    """Bag-of-words vectors; counts calls and texts. `instruction` goes before queries: it is another vector then."""
 
     instruction: str = ""
     batches: list = Field(default_factory=list)
     queries: list = Field(default_factory=list)
-    backgrounds: int = 0
     embed_batch_size: int = 100
 
     def _get_text_embedding(self, text):
         return self._get_text_embeddings([text])[0]
 
     def _get_text_embeddings(self, texts):
-        if list(texts) == list(UNRELATED):
-            self.backgrounds += 1
-        else:
-            self.batches.append(list(texts))
+        self.batches.append(list(texts))
         return [vector(text) for text in texts]
 
     async def _aget_text_embeddings(self, texts):
@@ -322,7 +315,6 @@ async def test_nine_clues_are_one_call(asynchronous):
     assert (queries, clues >= 9) == (2, True), "the query, all clues, and once the first clue as a query"
     queries, [clues] = await calls("Why was the mill painted?")
     assert (queries, clues >= 9) == (1, True)
-    assert model.backgrounds == 1, "once, whatever is asked"
 
 
 async def test_a_model_that_embeds_queries_its_own_way_is_asked_its_own_way():

@@ -179,7 +179,7 @@ def test_a_store_of_the_first_format_is_read_as_it_is(format1):
     loaded = MemoRAG.load(format1 / "vectors", embedder=HashEmbedder(16))
     assert list(loaded.corpus.documents) == ["lighthouse", "bakery", "river", "河"]
     assert loaded.get("bakery") == Document(BAKERY, "bakery", {"kind": "craft", "year": 2020}, {"any": "thing"})
-    fresh = MemoRAG(embedder=HashEmbedder(16), passage_size=130)
+    fresh = MemoRAG(embedder=HashEmbedder(16), passage_size=130, fusion=loaded.fusion)
     fresh.memorize(loaded.corpus.documents.values(), progress=False)
     assert answers(loaded) == answers(fresh)
     assert snapshot(format1) == before
