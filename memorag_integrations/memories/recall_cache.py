@@ -180,7 +180,7 @@ class CachedMemoryModel(RestrictingModel):
         """The same part of a memory's text is restricted to once, so that what was said over it is kept as well.
 
         Raises:
-            MemoryModelError: Where the memory's own method gives something that is no memory.
+            MemoryModelError: Where the memory's own method raises, or gives something that is no memory.
         """
         whole = uncached(memory)
         if not shard.text.strip():
@@ -191,14 +191,14 @@ class CachedMemoryModel(RestrictingModel):
                 self._restricted.move_to_end(key)
                 return self._restricted[key][1]
         own = declared(whole, "restricted", None)
-        part = None if own is None else own(shard)
+        with raised_as(MemoryModelError, f"{type(whole).__name__} could not be restricted to a part of its text"):
+            part = None if own is None else own(shard)
         if part is None:
             return None
         made = CachedMemory(check_memory(part, self.model, "restricted"), self.most)
         with self._lock:
-            _, kept = self._restricted.setdefault(
-                key, (whole, made)
-            )  # the whole is held, or its id were given to others
+            # The whole is held, or its id would be given to others.
+            _, kept = self._restricted.setdefault(key, (whole, made))
             while len(self._restricted) > _MOST_RESTRICTED:
                 self._restricted.popitem(last=False)
             return kept

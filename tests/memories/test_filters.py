@@ -21,7 +21,7 @@ from memorag_integrations.clues import Clue, Grounding, Recall
 from memorag_integrations.contracts import Memory
 from memorag_integrations.corpus.excerpts import Excerpts, passage_range
 from memorag_integrations.documents import Passage, Shard
-from memorag_integrations.errors import InputError
+from memorag_integrations.errors import InputError, MemoryModelError
 from memorag_integrations.index.admitted import Admitted, ExcludedText
 from memorag_integrations.index.filters import filter_predicate
 from memorag_integrations.memories.base import BaseMemory, BaseMemoryModel
@@ -256,8 +256,17 @@ def test_what_is_no_memory_is_named() -> None:
         def restricted(self, shard: Shard) -> Any:
             return shard
 
-    with pytest.raises(Exception, match=r"Expected a memory from Owned\.restricted, found Shard"):
+    with pytest.raises(MemoryModelError, match=r"Expected a memory from Owned\.restricted, found Shard"):
         memorized(Owned(Wrong, 10_000)).recall(QUERY, filters={"kind": "mill"})
+
+
+def test_a_memory_that_fails_to_be_restricted_is_an_error_of_ours() -> None:
+    class Failing(Quotes):
+        def restricted(self, shard: Shard) -> Any:
+            raise ZeroDivisionError("no parts")
+
+    with pytest.raises(MemoryModelError, match="Failing could not be restricted.*no parts"):
+        memorized(Owned(Failing, 10_000)).recall(QUERY, filters={"kind": "mill"})
 
 
 # ── the last fence: memories that know more than they should ──────────────────────────────────────────────────────
