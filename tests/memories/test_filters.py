@@ -265,7 +265,7 @@ def test_a_memory_that_fails_to_be_restricted_is_an_error_of_ours() -> None:
         def restricted(self, shard: Shard) -> Any:
             raise ZeroDivisionError("no parts")
 
-    with pytest.raises(MemoryModelError, match="Failing could not be restricted.*no parts"):
+    with pytest.raises(MemoryModelError, match=r"Failing could not be restricted.*no parts"):
         memorized(Owned(Failing, 10_000)).recall(QUERY, filters={"kind": "mill"})
 
 
