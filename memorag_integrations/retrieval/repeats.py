@@ -79,9 +79,15 @@ def tokens(text: str) -> list[str]:
 
     Characters of scripts that are written without blanks are one token each.
     """
-    meant = _MEANT.sub(lambda sign: chr(_PROTECTED + ord(sign.group().translate(_DASHES))), text)
+    meant = _MEANT.sub(lambda sign: _protected(sign.group()), text)
     found = unicodedata.normalize("NFC", meant.translate(_FOLDING)).split()
     return [token for token in found if token != "the"] or found or ["".join(text.split())]
+
+
+def _protected(sign: str) -> str:
+    """A character that is kept as a letter is; one beyond the basic plane, which has no place there, stays itself."""
+    code = ord(sign.translate(_DASHES))
+    return chr(_PROTECTED + code) if code <= 0xFFFF else sign
 
 
 class Wording:

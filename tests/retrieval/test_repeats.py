@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from memorag_integrations import Document, MemoRAG
 from memorag_integrations.errors import InputError
-from memorag_integrations.retrieval.repeats import Shown, Wording
+from memorag_integrations.retrieval.repeats import Shown, Wording, tokens
 from memorag_integrations.retrieval.selection import Selection, select
 from tests.conftest import BAKERY, LIGHTHOUSE, RIVER
 from tests.retrieval.test_selection import distinct, falling, reasons_for
@@ -247,3 +247,7 @@ def test_looking_for_repeats_looks_at_few_pairs(monkeypatch):
     ]
     assert len(shown(*texts, k=None)) == 300
     assert not compared
+
+
+def test_a_sign_beyond_the_basic_plane_between_digits_is_compared():
+    assert tokens("0\U0002ebe10") == tokens("0\U0002ebe10") != tokens("0\U0002ebe20")
